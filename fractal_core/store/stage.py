@@ -1,0 +1,120 @@
+"""What a stage is, and what its function is handed: inputs, outputs, and a runtime that cannot change the result."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pydantic import BaseModel
+
+    from fractal_core.config import RunConfig
+
+
+class Inputs(Protocol):
+    """The declared inputs of a stage: only the columns named in `Stage.reads` can be seen."""
+
+    def table(self, name: str) -> pa.Table:
+        """Return the declared columns of an input table, whole."""
+
+    def batches(self, name: str, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
+        """Stream the declared columns of an input table in batches of at most `rows` rows, in order."""
+
+    def rows(self, name: str) -> int:
+        """Return the number of rows of an input table."""
+
+    def file(self, name: str) -> Path:
+        """Return the path of an input file: one written by an earlier stage, or an external source."""
+
+    def sources(self, name: str) -> list[Path]:
+        """Return the external files (input data, encoder weights) declared under `name`."""
+
+
+class Outputs(Protocol):
+    """Where a stage writes. Nothing written here is visible to anyone before the artefact is committed."""
+
+    def write(self, name: str, rows: pa.Table | pa.RecordBatch) -> None:
+        """Append rows to an output table; the schema must be the one `tables.py` declares."""
+
+    def file(self, name: str) -> Path:
+        """Return the path at which to write an output file that is not a table."""
+
+    def scratch(self, name: str) -> Path:
+        """Return a path for a temporary file, removed when the stage ends."""
+
+
+class Progress(Protocol):
+    """A progress bar, or nothing."""
+
+    def advance(self, amount: int = 1) -> None:
+        """Say that `amount` more units are done."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How to compute, never what: nothing in here is part of a fingerprint.
+
+    `progress(description, total)` is a context manager that yields a `Progress`; `note(text)` tells the user something
+    about the result (a fallback taken, a guard that fired).
+    """
+
+    device: str
+    batch_tokens: int
+    progress: Callable[[str, int], AbstractContextManager[Progress]]
+    note: Callable[[str], None]
+
+
+StageFunction = Callable[[Inputs, Any, Outputs, Runtime], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A pure function from input artefacts and parameters to tables, described without importing it.
+
+    Attributes:
+        name: the stage's name on the command line, in `stages`, and in Prefect.
+        function: "module:function", imported only when the stage must run.
+        reads: "stage.table" -> the columns this stage may see. A change in any other column cannot make it stale.
+        reads_files: "stage.file" for the files of earlier stages that this one reads.
+        writes: the tables it writes.
+        files: the other files it writes.
+        params: the part of the configuration that can change its result.
+        sources: external files whose content is an input, by name.
+        libraries: distributions whose version can change its result.
+        may_be_empty: tables that may have no rows although the stage had input.
+        summary: one line for `fractal plan` and the documentation.
+    """
+
+    name: str
+    function: str
+    summary: str
+    writes: tuple[str, ...]
+    params: Callable[[RunConfig], BaseModel]
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reads_files: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    sources: Callable[[RunConfig], Mapping[str, list[Path]]] = field(default=lambda config: {})
+    libraries: tuple[str, ...] = ()
+    may_be_empty: tuple[str, ...] = ()
+
+    @property
+    def module(self) -> str:
+        """The module that holds the stage's function."""
+        return self.function.split(":")[0]
+
+    @property
+    def upstream(self) -> tuple[str, ...]:
+        """Names of the stages this one reads from, in order of first mention."""
+        names = [key.split(".")[0] for key in (*self.reads, *self.reads_files)]
+        return tuple(dict.fromkeys(names))
+
+    def load(self) -> StageFunction:
+        """Import and return the stage's function."""
+        module, name = self.function.split(":")
+        function: StageFunction = getattr(importlib.import_module(module), name)
+        return function

@@ -1,0 +1,124 @@
+"""The short summary after a run, and the plan before one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow.compute as pc
+from rich.console import Console
+from rich.table import Table
+
+from fractal_core.pipeline import stage_named
+from fractal_core.planning import StagePlan
+from fractal_core.publish.placing import NAME
+from fractal_core.store.artefact import Artefact, find_artefact
+from fractal_core.store.runs import RunRecord
+from fractal_core.store.workspace import Workspace
+
+_QUERY = (
+    "SELECT text, score FROM latest.sentences JOIN latest.pseudolabels USING (response_id, sentence_index) "
+    "ORDER BY score LIMIT 5"
+)
+
+
+def summarise(workspace: Workspace, run: RunRecord) -> dict[str, Any]:
+    """Return what a run did and where its result is, as JSON values."""
+    artefacts = {
+        stage.stage: found
+        for stage in run.stages
+        if (found := find_artefact(workspace, stage.stage, stage.fingerprint)) is not None
+    }
+    counts = {name: rows for artefact in artefacts.values() for name, rows in artefact.rows_out.items()}
+    export = artefacts.get("export")
+    directory = run.config.get("export", {}).get("directory")
+    return {
+        "run_id": run.run_id,
+        "state": run.state,
+        "stages": [
+            {
+                "stage": s.stage, "reused": s.reused, "reason": s.reason, "seconds": s.seconds,
+                "rows_in": s.rows_in, "rows_out": s.rows_out, "notes": s.notes,
+            }
+            for s in run.stages
+        ],
+        "responses": counts.get("responses", 0),
+        "sentences": counts.get("sentences", 0),
+        "rejects": counts.get("rejects", 0),
+        "reject_reasons": _reject_reasons(artefacts.get("read")),
+        "sentence_auc": _sentence_auc(artefacts.get("evaluate")),
+        "labels": None if export is None else (f"{directory}/{NAME}" if directory else str(export.path(NAME))),
+        "workspace": str(workspace.root),
+    }  # fmt: skip
+
+
+def print_summary(summary: dict[str, Any], console: Console) -> None:
+    """Print a summary for a person."""
+
+    def line(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    ran = [stage for stage in summary["stages"] if not stage["reused"]]
+    if not ran:
+        line("Nothing is stale: every stage is reused.")
+    table = Table("stage", "", "seconds", "rows", "why", box=None, pad_edge=False, header_style="bold")
+    for stage in summary["stages"]:
+        rows = ", ".join(f"{count:,} {name}" for name, count in stage["rows_out"].items())
+        table.add_row(
+            stage["stage"], "reused" if stage["reused"] else "ran", f"{stage['seconds']:.1f}", rows, stage["reason"]
+        )
+    console.print(table, markup=False)
+    line("")
+    line(f"{summary['responses']:,} responses, {summary['sentences']:,} sentences, {summary['rejects']:,} rejects")
+    for reason, count in summary["reject_reasons"].items():
+        line(f"  rejected: {count:,} x {reason}")
+    for stage in ran:
+        for note in stage["notes"]:
+            line(f"  {stage['stage']}: {note}")
+    for figure in summary["sentence_auc"]:
+        line(f"sentence AUC-ROC on {figure['split']}: {_figures(figure)}")
+    line("")
+    if summary["labels"]:
+        line(f"labels: {summary['labels']}")
+    line(f"tables: {summary['workspace']} (run {summary['run_id']})")
+    if "pseudolabel" in {stage["stage"] for stage in summary["stages"]}:
+        line(f'try: fractal query "{_QUERY}"')
+
+
+def plan_rows(steps: Sequence[StagePlan]) -> list[dict[str, Any]]:
+    """Return a plan as JSON values."""
+    return [{"stage": step.stage, "decision": step.decision, "reasons": list(step.reasons)} for step in steps]
+
+
+def print_plan(steps: Sequence[StagePlan], console: Console) -> None:
+    """Print a plan for a person."""
+    words = {"reuse": "reuse", "run": "run", "wait": "run?"}
+    table = Table("stage", "", "why", "what it does", box=None, pad_edge=False, header_style="bold")
+    for step in steps:
+        table.add_row(step.stage, words[step.decision], "; ".join(step.reasons), stage_named(step.stage).summary)
+    console.print(table, markup=False)
+
+
+def _reject_reasons(read: Artefact | None) -> dict[str, int]:
+    if read is None or not read.rows_out.get("rejects"):
+        return {}
+    counts = pc.value_counts(read.table("rejects", ("reason",)).column("reason")).to_pylist()
+    return {item["values"]: item["counts"] for item in sorted(counts, key=lambda c: (-c["counts"], c["values"]))}
+
+
+def _sentence_auc(evaluate: Artefact | None) -> list[dict[str, Any]]:
+    """AUC-ROC against gold labels, a row a split, a key a method."""
+    if evaluate is None:
+        return []
+    splits: dict[str, dict[str, Any]] = {}
+    for row in evaluate.table("metrics").to_pylist():
+        if row["level"] == "sentence" and row["metric"] == "auc_roc":
+            splits.setdefault(row["split"], {"split": row["split"]})[row["method"]] = row["value"]
+    order = {"test": 0, "dev": 1, "train": 2}
+    return sorted(splits.values(), key=lambda item: order.get(item["split"], 3))
+
+
+def _figures(figure: dict[str, Any]) -> str:
+    names = [name for name in figure if name != "split"]
+    names.sort(key=lambda name: (name != "score", name != "posterior", name))
+    return ", ".join(f"{name} {figure[name]:.3f}" for name in names)

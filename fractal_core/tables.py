@@ -1,0 +1,243 @@
+"""The tables: every artefact, query, report and export reads and writes exactly these. Each column has one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+from fractal_core.evidence.catalogue import FEATURES
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, Arrow type (None: fixed when written) and meaning."""
+
+    name: str
+    type: pa.DataType | None
+    doc: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: what a row is, its columns, and the columns that order and identify its rows."""
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+    keys: tuple[str, ...]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Arrow schema; a column whose type is fixed when written (vectors) is a list of float32."""
+        return pa.schema(
+            [pa.field(c.name, c.type or pa.list_(pa.float32()), nullable=c.nullable) for c in self.columns]
+        )
+
+    def schema_like(self, actual: pa.Schema) -> pa.Schema:
+        """Schema for writing: the declared one, with fixed-size vectors as they come in `actual`."""
+        fields = []
+        for column in self.columns:
+            kind = column.type if column.type is not None else actual.field(column.name).type
+            fields.append(pa.field(column.name, kind, nullable=column.nullable))
+        return pa.schema(fields)
+
+
+_RESPONSE_ID = Column("response_id", pa.string(), "The response this row belongs to.")
+_SENTENCE_INDEX = Column("sentence_index", pa.int32(), "Position of the sentence in its response, from 0.")
+_SENTENCE_KEY = ("response_id", "sentence_index")
+
+RESPONSES = Table(
+    "responses",
+    "a response",
+    (
+        Column("response_id", pa.string(), "The response's own id."),
+        Column("query", pa.string(), "The question or instruction it answers.", nullable=True),
+        Column("context", pa.list_(pa.string()), "Documents it is judged against.", nullable=True),
+        Column("response", pa.string(), "The text as it was given."),
+        Column("label", pa.float64(), "The response label; null if it has none.", nullable=True),
+        Column("split", pa.string(), "train, dev or test."),
+        Column("group", pa.string(), "Responses of one group are never on both sides of a split or fold."),
+        Column(
+            "spans",
+            pa.list_(pa.list_(pa.int32())),
+            "Sentence offsets [start, end) if given with the input.",
+            nullable=True,
+        ),
+        Column(
+            "sentence_labels",
+            pa.list_(pa.float64()),
+            "Gold sentence labels if given; null entries are unlabelled.",
+            nullable=True,
+        ),
+        Column("source", pa.string(), "Input file it was read from."),
+        Column("line", pa.int64(), "Line (or row) of that file, from 1."),
+    ),
+    ("response_id",),
+)
+REJECTS = Table(
+    "rejects",
+    "a bad input row",
+    (
+        Column("source", pa.string(), "Input file."),
+        Column("line", pa.int64(), "Line (or row) of that file, from 1."),
+        Column("reason", pa.string(), "Why the row was rejected; the same fault always has the same words."),
+        Column("detail", pa.string(), "The values in question."),
+        Column("raw", pa.string(), "The row as it was, cut at 10,000 characters."),
+    ),
+    ("source", "line"),
+)
+SENTENCES = Table(
+    "sentences",
+    "a sentence",
+    (
+        _RESPONSE_ID,
+        _SENTENCE_INDEX,
+        Column("start", pa.int32(), "First character in the response (Unicode code points)."),
+        Column("end", pa.int32(), "One past its last character: response[start:end] is the text."),
+        Column("text", pa.string(), "The sentence."),
+        Column("gold", pa.float64(), "Gold sentence label if the input has one; used only to evaluate.", nullable=True),
+    ),
+    _SENTENCE_KEY,
+)
+EMBEDDINGS = Table(
+    "embeddings",
+    "a distinct text",
+    (
+        Column("text_hash", pa.string(), "BLAKE2b-128 of the text in UTF-8, in hexadecimal."),
+        Column("encoder", pa.string(), "Encoder that made the vector."),
+        Column("vector", None, "Mean-pooled, L2-normalised embedding."),
+    ),
+    ("text_hash",),
+)
+EVIDENCE = Table(
+    "evidence",
+    "a sentence",
+    (
+        _RESPONSE_ID,
+        _SENTENCE_INDEX,
+        Column("best_chunk", pa.int32(), "Number of the context chunk with the largest cosine, from 0.", nullable=True),
+        *(Column(f.name, pa.float32(), f.doc, nullable=True) for f in FEATURES),
+    ),
+    _SENTENCE_KEY,
+)
+PRIORS = Table(
+    "priors",
+    "a sentence",
+    (
+        _RESPONSE_ID,
+        _SENTENCE_INDEX,
+        Column("document_similarity", pa.float32(), "(1 + cosine) / 2 to the best context chunk.", nullable=True),
+        Column("query_similarity", pa.float32(), "(1 + cosine) / 2 to the query.", nullable=True),
+        Column(
+            "evidence_prior",
+            pa.float32(),
+            "Mean of the signed z-scores of the evidence: no labels used.",
+            nullable=True,
+        ),
+        Column(
+            "response_correlation",
+            pa.float32(),
+            "Mean (1 + Pearson) / 2 of its embedding with the other sentences of the response.",
+            nullable=True,
+        ),
+        Column("best_chunk", pa.int32(), "Number of the context chunk nearest to it, from 0.", nullable=True),
+        Column(
+            "neighbour_ids",
+            pa.list_(pa.string()),
+            "Nearest sentences of other responses, as response_id#sentence_index.",
+        ),
+        Column("neighbour_similarities", pa.list_(pa.float32()), "Cosines to these neighbours."),
+    ),
+    _SENTENCE_KEY,
+)
+SCORES = Table(
+    "scores",
+    "a sentence, a round",
+    (
+        _RESPONSE_ID,
+        _SENTENCE_INDEX,
+        Column("round", pa.int32(), "0: bag-loss training; n: n-th retraining on pseudo-labels."),
+        Column("probability", pa.float64(), "The scorer's probability that the sentence is positive."),
+        Column("spread", pa.float64(), "Standard deviation of that probability over the members of the ensemble."),
+    ),
+    (*_SENTENCE_KEY, "round"),
+)
+PSEUDOLABELS = Table(
+    "pseudolabels",
+    "a sentence",
+    (
+        _RESPONSE_ID,
+        _SENTENCE_INDEX,
+        Column("score", pa.float64(), "Probability before the response's label is looked at."),
+        Column("posterior", pa.float64(), "Probability given the response's label."),
+        Column(
+            "pseudolabel", pa.int8(), "1 or 0: part of the most likely labelling that agrees with the response's label."
+        ),
+        Column("confidence", pa.float64(), "Posterior probability of the pseudo-label."),
+        Column("round", pa.int32(), "Round the score comes from."),
+        Column(
+            "agrees",
+            pa.bool_(),
+            "The response's pseudo-labels aggregate to its label; null without a label.",
+            nullable=True,
+        ),
+    ),
+    _SENTENCE_KEY,
+)
+METRICS = Table(
+    "metrics",
+    "a figure",
+    (
+        Column("split", pa.string(), "train, dev or test."),
+        Column("level", pa.string(), "sentence (against gold) or response (against the response labels)."),
+        Column("method", pa.string(), "What was measured: score, posterior, or the name of a prior."),
+        Column("metric", pa.string(), "auc_roc, auc_pr, accuracy, mae or log_loss."),
+        Column("value", pa.float64(), "The figure."),
+        Column("rows", pa.int64(), "Number of sentences or responses it is taken over."),
+    ),
+    ("split", "level", "method", "metric"),
+)
+_RUN_ID = Column("run_id", pa.string(), "Names a run; ids sort by time.")
+_TIME = pa.timestamp("ms", tz="UTC")
+STAGES = Table(
+    "stages",
+    "a stage of a run",
+    (
+        _RUN_ID,
+        Column("position", pa.int32(), "Place in the run, from 0."),
+        Column("stage", pa.string(), "Name of the stage."),
+        Column("reused", pa.bool_(), "True if the artefact was there already."),
+        Column("reason", pa.string(), "Why it was reused or ran."),
+        Column("seconds", pa.float64(), "Wall time in this run."),
+        Column("rows_in", pa.int64(), "Rows of all tables it read."),
+        Column("rows_out", pa.int64(), "Rows of all tables it wrote."),
+        Column("tables", pa.string(), "Rows of each table it wrote, in JSON."),
+        Column("notes", pa.list_(pa.string()), "What it had to say of its result."),
+        Column("fingerprint", pa.string(), "Digest of everything that can change its result."),
+    ),
+    ("run_id", "position"),
+)
+RUNS = Table(
+    "runs",
+    "a run",
+    (
+        _RUN_ID,
+        Column("state", pa.string(), "running, completed, failed or interrupted."),
+        Column("started", _TIME, "When it began."),
+        Column("ended", _TIME, "When it ended.", nullable=True),
+        Column("seconds", pa.float64(), "Wall time.", nullable=True),
+        Column("error", pa.string(), "Why it failed.", nullable=True),
+        Column("config_path", pa.string(), "Its configuration file."),
+        Column("config", pa.string(), "The whole configuration, in JSON."),
+        Column("pid", pa.int64(), "Its process."),
+        Column("host", pa.string(), "The machine it ran on."),
+    ),
+    ("run_id",),
+)
+# The tables that stages write. `stages` and `runs` come from the run records.
+TABLES: dict[str, Table] = {
+    t.name: t for t in (RESPONSES, REJECTS, SENTENCES, EMBEDDINGS, EVIDENCE, PRIORS, SCORES, PSEUDOLABELS, METRICS)
+}

@@ -1,0 +1,96 @@
+"""Inputs that must stop a run: columns that are not there, too many bad rows, labels that teach nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, NamedTuple
+
+from fractal_core.errors import InputError
+
+if TYPE_CHECKING:
+    from fractal_core.config import Columns
+
+_PREFERENCE = ("response_a", "response_b")
+_SHOWN_COLUMNS = 20
+
+
+class Reason(NamedTuple):
+    """How often a reason to reject occurs, and where first."""
+
+    reason: str
+    rows: int
+    place: str
+
+
+class Labels(NamedTuple):
+    """What the response labels are: rows, those with a label, those of them in train, and the labels in train."""
+
+    responses: int
+    labelled: int
+    train: int
+    distinct: int
+    lowest: float | None
+
+
+def check_columns(source: str, names: Sequence[str], columns: Columns) -> None:
+    """Raise an InputError if a file lacks the column of the id, the response or its label.
+
+    The message names the column nearest to it and the configuration key that says which column it is.
+    """
+    if columns.response not in names and all(name in names for name in _PREFERENCE):
+        raise InputError(
+            f"{source} has pairs of responses (response_a, response_b): this version of fractal learns from one label "
+            "a response and cannot read preferences yet; give every response a row and a label of its own."
+        )
+    wanted = {"id": columns.id, "response": columns.response, "response_label": columns.response_label}
+    for key, name in wanted.items():
+        if name not in names:
+            near = _nearest(name, [column for column in names if column not in wanted.values()])
+            there = ", ".join(f'"{column}"' for column in names[:_SHOWN_COLUMNS])
+            more = f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
+            hint = f'did you mean "{near}"? Then' if near else "if another one holds it,"
+            raise InputError(
+                f'{source} has no column "{name}", only {there}{more}: {hint} write [input.columns] '
+                f'{key} = "{near or "..."}" in the configuration.'
+            )
+
+
+def _nearest(wanted: str, names: Sequence[str]) -> str | None:
+    """Return the name that shares a word with the wanted one or is spelled most like it."""
+    by_lower = {name.lower(): name for name in names if name}
+    parts = wanted.lower().split("_")
+    inside = [name for name in by_lower if name in wanted.lower() or parts[-1] in name.split("_")]
+    near = get_close_matches(wanted.lower(), inside or list(by_lower), n=1, cutoff=0.0 if inside else 0.4)
+    return by_lower[near[0]] if near else None
+
+
+def check_rejects(rows: int, rejected: int, most: float, reasons: Sequence[Reason]) -> None:
+    """Raise an InputError, with the commonest reasons, if more than a share (0..1) of the rows are rejected."""
+    if rejected <= most * rows:
+        return
+    common = "; ".join(f"{reason} ({count}, first at {place})" for reason, count, place in reasons[:3])
+    raise InputError(
+        f"Too many bad rows, {rejected} of {rows} ({rejected / rows:.1%}, allowed are {most:.1%}): {common}. "
+        "Mend them, or raise [input] max_reject_fraction."
+    )
+
+
+def check_labels(labels: Labels, aggregation: str) -> None:
+    """Raise an InputError if there is nothing to learn: no label, none in train, or one value only."""
+    if labels.labelled == 0:
+        raise InputError(
+            f"No response has a label (of {labels.responses}), so nothing can be learned: fill in the label column of "
+            "some, or name the right one with [input.columns] response_label."
+        )
+    if labels.train == 0:
+        raise InputError(
+            f"No labelled response (of {labels.labelled}) is in train, so nothing can be learned: put some there with "
+            "a split column, or lower [input] dev_fraction and test_fraction."
+        )
+    if labels.distinct == 1:
+        other = "shares" if aggregation == "avg" else "labels, 0 and 1,"
+        raise InputError(
+            f"Every labelled response in train ({labels.train}) has the same label, {labels.lowest:g}, so nothing can "
+            f"be learned: add responses with other {other} or, if the splits are given, move some into train."
+        )

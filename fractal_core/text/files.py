@@ -1,0 +1,95 @@
+"""Which files of a path hold responses, and in which format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
+
+from fractal_core.errors import InputError
+
+TEXT_FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
+BINARY_FORMATS = {".parquet": "parquet", ".arrow": "arrow"}
+KNOWN_SUFFIXES = (*TEXT_FORMATS, *(f"{suffix}.gz" for suffix in TEXT_FORMATS), *BINARY_FORMATS)
+
+
+class Format(NamedTuple):
+    """How a file is to be read: "jsonl", "csv", "tsv", "parquet" or "arrow", and whether it is gzipped."""
+
+    name: str
+    gzipped: bool
+
+
+def file_format(path: Path) -> Format:
+    """Return the format that a file's suffix says.
+
+    Raises:
+        InputError: if the suffix is unknown; the message lists the known ones.
+    """
+    found = _known_format(path.name)
+    if found is None:
+        raise InputError(f"Cannot tell the format of {path}: its name must end in one of {', '.join(KNOWN_SUFFIXES)}.")
+    return found
+
+
+def _known_format(name: str) -> Format | None:
+    stem, suffix = os.path.splitext(name.lower())
+    if suffix == ".gz":
+        inner = os.path.splitext(stem)[1]
+        return Format(TEXT_FORMATS[inner], True) if inner in TEXT_FORMATS else None
+    plain = (TEXT_FORMATS | BINARY_FORMATS).get(suffix)
+    return Format(plain, False) if plain else None
+
+
+def input_files(paths: list[Path]) -> list[Path]:
+    """Expand files and folders into the sorted list of data files, each once.
+
+    In folders, files of other suffixes and names that begin with "_" or "." are skipped; a file named outright is not.
+
+    Raises:
+        InputError: if a path does not exist, a folder has no data files, or the suffix of a named file is unknown.
+    """
+    found: set[Path] = set()
+    for given in paths:
+        # Not resolve(): a link may have the suffix that its target lacks, as in a hub cache.
+        path = Path(os.path.abspath(given))
+        if path.is_dir():
+            inside = list(_data_files(path))
+            if not inside:
+                raise InputError(
+                    f"No data files in the folder {path}: none of its files ends in {', '.join(KNOWN_SUFFIXES)}."
+                )
+            found.update(inside)
+        elif path.exists():
+            file_format(path)
+            found.add(path)
+        else:
+            raise InputError(f"There is no file or folder {path}{_suggestion(path)}.")
+    return sorted(found)
+
+
+def _data_files(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(("_", "."))]
+        for name in names:
+            # cache-*.arrow: what `datasets` left of earlier transformations, the same rows again.
+            cached = name.startswith("cache-") and name.endswith(".arrow")
+            if not name.startswith(("_", ".")) and not cached and _known_format(name) is not None:
+                yield Path(parent, name)
+
+
+def _suggestion(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f", nor a folder {path.parent}"
+    near = get_close_matches(path.name, sorted(os.listdir(path.parent)), n=1, cutoff=0.5)
+    return f"; did you mean {path.parent / near[0]}" if near else f": the folder {path.parent} has nothing like it"
+
+
+def source_names(files: list[Path]) -> dict[Path, str]:
+    """Return the name of each file relative to the folder all of them share; of a single file, its own name."""
+    if not files:
+        return {}
+    common = os.path.commonpath([os.path.abspath(file.parent) for file in files])
+    return {file: Path(os.path.relpath(os.path.abspath(file), common)).as_posix() for file in files}

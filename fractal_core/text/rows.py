@@ -1,0 +1,123 @@
+"""Raw rows of a file, whatever its format."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+
+from fractal_core.errors import InputError
+from fractal_core.text.columnar import arrow_rows, parquet_rows
+from fractal_core.text.delimited import delimited_rows
+from fractal_core.text.files import file_format
+from fractal_core.text.records import Fault, RawRow, printable
+
+OnColumns = Callable[[Sequence[str]], None]
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BUFFER_BYTES = 1 << 20
+_MOST_COLUMNS = 1_000
+
+
+def raw_rows(
+    path: Path, source: str, wanted: Sequence[str], on_columns: OnColumns, on_bytes: Callable[[int], None]
+) -> Iterator[RawRow]:
+    """Stream the rows of a file, parsed but not judged.
+
+    Args:
+        path: a file whose suffix `file_format` knows.
+        source: the file's name in messages.
+        wanted: the columns to read, where the format allows to leave the others.
+        on_columns: told the file's columns: before the first row if there is a header, after the last one in JSONL.
+        on_bytes: told how many more bytes of the file have been read.
+
+    Yields:
+        Rows in order of the file; blank lines are none.
+
+    Raises:
+        InputError: if the file cannot be read or is damaged.
+    """
+    kind, gzipped = file_format(path)
+    try:
+        if kind == "parquet":
+            yield from parquet_rows(path, wanted, on_columns)
+            on_bytes(path.stat().st_size)
+        elif kind == "arrow":
+            yield from arrow_rows(path, wanted, on_columns)
+            on_bytes(path.stat().st_size)
+        else:
+            with _open(path, gzipped, on_bytes) as stream:
+                if kind == "jsonl":
+                    yield from json_rows(stream, on_columns)
+                else:
+                    yield from delimited_rows(stream, "," if kind == "csv" else "\t", source, on_columns)
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        raise InputError(f"{path} cannot be read as {kind}{' in gzip' if gzipped else ''}: {error}.") from error
+
+
+def json_rows(stream: BinaryIO, on_columns: OnColumns) -> Iterator[RawRow]:
+    """Parse one JSON object a line; a line that is not one is a row with a fault."""
+    columns: dict[str, None] = {}
+    for number, line in enumerate(stream, 1):
+        if number == 1:
+            line = line.removeprefix(_BYTE_ORDER_MARK)
+        if not line.strip():
+            continue
+        row = _json_row(number, line.rstrip(b"\r\n"))
+        if not isinstance(row.values, Fault) and len(columns) < _MOST_COLUMNS:
+            columns.update(dict.fromkeys(row.values))
+        yield row
+    if columns:
+        on_columns([printable(name) for name in columns])
+
+
+def _json_row(number: int, line: bytes) -> RawRow:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        detail = f"byte {error.start + 1} of the line is 0x{line[error.start]:02x}"
+        return RawRow(number, Fault("text is not UTF-8", detail), line.decode("utf-8", "backslashreplace"))
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return RawRow(number, Fault("not valid JSON", str(error)), text)
+    if not isinstance(values, dict):
+        return RawRow(number, Fault("not a JSON object", f"a JSON {type(values).__name__}"), text)
+    return RawRow(number, values, text)
+
+
+class _Counted(io.RawIOBase):
+    """A file that tells how many bytes have been read from it."""
+
+    def __init__(self, path: Path, on_bytes: Callable[[int], None]) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._on_bytes = on_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        count = self._file.readinto(buffer) or 0
+        self._on_bytes(count)
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+@contextmanager
+def _open(path: Path, gzipped: bool, on_bytes: Callable[[int], None]) -> Iterator[BinaryIO]:
+    with io.BufferedReader(_Counted(path, on_bytes), _BUFFER_BYTES) as raw:
+        if not gzipped:
+            yield cast("BinaryIO", raw)
+            return
+        with gzip.GzipFile(fileobj=raw) as unzipped, io.BufferedReader(unzipped, _BUFFER_BYTES) as stream:
+            yield cast("BinaryIO", stream)

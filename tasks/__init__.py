@@ -1,0 +1,1 @@
+"""Prefect tasks: one module a stage, no logic."""

@@ -1,0 +1,165 @@
+"""Metrics against slow, obvious references: counting pairs, walking down thresholds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fractal_core.evaluation.metrics import accuracy, auc_pr, auc_roc, bootstrap_interval, log_loss, mae
+
+# Few distinct scores, so that ties are common.
+samples = st.lists(
+    st.tuples(st.integers(0, 1), st.sampled_from([0.0, 0.1, 0.2, 0.5, 0.7, 1.0])), min_size=1, max_size=30
+).map(lambda rows: (np.array([row[0] for row in rows], dtype=np.float64), np.array([row[1] for row in rows])))
+
+
+def pairs_won(gold: np.ndarray, scores: np.ndarray) -> float:
+    """Count the pairs of a positive and a negative in the right order, ties as one half."""
+    won = [
+        1.0 if a > b else 0.5 if a == b else 0.0
+        for a, y in zip(scores, gold, strict=True)
+        if y == 1
+        for b, z in zip(scores, gold, strict=True)
+        if z == 0
+    ]
+    return sum(won) / len(won) if won else math.nan
+
+
+def average_precision(gold: np.ndarray, scores: np.ndarray) -> float:
+    """Lower the threshold from score to score; weight each precision by the recall gained."""
+    positives = gold.sum()
+    if positives == 0:
+        return math.nan
+    total = recall = 0.0
+    for threshold in sorted(set(scores.tolist()), reverse=True):
+        taken = gold[scores >= threshold]
+        total += (taken.sum() / positives - recall) * taken.mean()
+        recall = taken.sum() / positives
+    return total
+
+
+@settings(max_examples=300, deadline=None)
+@given(samples)
+def test_auc_roc_counts_pairs(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    """AUC-ROC is the share of pairs won, and NaN exactly where there are no pairs."""
+    assert auc_roc(*sample) == pytest.approx(pairs_won(*sample), abs=1e-12, nan_ok=True)
+
+
+@settings(max_examples=300, deadline=None)
+@given(samples)
+def test_auc_pr_walks_thresholds(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    """Average precision is the sum over thresholds, and NaN exactly where there are no positives."""
+    assert auc_pr(*sample) == pytest.approx(average_precision(*sample), abs=1e-12, nan_ok=True)
+
+
+@given(samples, st.randoms(use_true_random=False))
+def test_order_of_rows_and_scale_do_not_matter(sample: tuple[np.ndarray, np.ndarray], random: object) -> None:
+    """Shuffled rows and scores under an increasing function give the same ranking figures."""
+    gold, scores = sample
+    order = list(range(len(gold)))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    for metric in (auc_roc, auc_pr):
+        same = metric(gold[order], np.exp(3 * scores[order]) - 7)
+        assert same == pytest.approx(metric(gold, scores), abs=1e-12, nan_ok=True)
+
+
+@given(samples)
+def test_reversed_scores_mirror_auc_roc(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    """Turning the order round turns the AUC round."""
+    gold, scores = sample
+    assert auc_roc(gold, -scores) == pytest.approx(1 - auc_roc(gold, scores), abs=1e-12, nan_ok=True)
+
+
+def test_large_samples_do_not_overflow() -> None:
+    """With 200,000 rows of each class the product of counts exceeds 32 bits."""
+    gold = np.repeat([0, 1], 200_000).astype(np.int32)
+    scores = np.arange(400_000, dtype=np.float32)
+    assert auc_roc(gold, scores) == 1.0
+
+
+@given(samples)
+def test_accuracy_mae_and_log_loss_by_hand(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    """Each is the mean of one number a row; a probability of 0 or 1 costs a finite amount when wrong."""
+    gold, scores = sample
+    rows = list(zip(gold.tolist(), scores.tolist(), strict=True))
+    assert accuracy(gold, scores) == pytest.approx(np.mean([(s >= 0.5) == (g == 1) for g, s in rows]))
+    assert mae(gold, scores) == pytest.approx(np.mean([abs(g - s) for g, s in rows]))
+    clipped = [(g, min(max(s, 1e-7), 1 - 1e-7)) for g, s in rows]
+    expected = np.mean([-math.log(s if g == 1 else 1 - s) for g, s in clipped])
+    assert log_loss(gold, scores) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("metric", [auc_roc, auc_pr, accuracy, mae, log_loss])
+def test_no_rows_is_undefined(metric: object) -> None:
+    """Without rows every figure is NaN, and nothing warns."""
+    assert math.isnan(metric(np.zeros(0), np.zeros(0)))  # type: ignore[operator]
+
+
+def test_log_loss_of_a_share_is_cross_entropy() -> None:
+    """For a gold share of one quarter the best constant probability is one quarter."""
+    losses = {p: log_loss(np.array([0.25]), np.array([p])) for p in (0.2, 0.25, 0.3)}
+    assert min(losses, key=losses.__getitem__) == 0.25
+
+
+def reference_interval(
+    gold: np.ndarray, scores: np.ndarray, response: np.ndarray, seed: int, draws: int
+) -> tuple[float, float]:
+    """Resample responses one by one with the same random numbers."""
+    names = sorted(set(response.tolist()))
+    generator = np.random.default_rng(seed)
+    figures = []
+    for _ in range(draws):
+        rows = [
+            row
+            for pick in generator.integers(0, len(names), size=len(names))
+            for row in np.flatnonzero(response == names[pick])
+        ]
+        figures.append(mae(gold[rows], scores[rows]))
+    return float(np.quantile(figures, 0.025)), float(np.quantile(figures, 0.975))
+
+
+def test_bootstrap_equals_reference() -> None:
+    """Ragged responses in any row order are resampled whole."""
+    random = np.random.default_rng(5)
+    response = random.integers(10, 19, size=60)
+    gold, scores = random.integers(0, 2, size=60), random.random(60)
+    actual = bootstrap_interval(mae, gold, scores, response, seed=3, draws=80)
+    assert actual == pytest.approx(reference_interval(gold, scores, response, 3, 80))
+    assert actual == bootstrap_interval(mae, gold, scores, response, seed=3, draws=80)
+    assert actual != bootstrap_interval(mae, gold, scores, response, seed=4, draws=80)
+
+
+def test_bootstrap_of_dependent_sentences_is_wider() -> None:
+    """Copies of a sentence within a response add no certainty: the interval is that of one sentence a response."""
+    random = np.random.default_rng(6)
+    gold, scores = random.integers(0, 2, size=80), random.random(80)
+    single = bootstrap_interval(mae, gold, scores, np.arange(80), seed=0, draws=300)
+    copied = bootstrap_interval(mae, gold.repeat(9), scores.repeat(9), np.arange(80).repeat(9), seed=0, draws=300)
+    assert copied == pytest.approx(single)
+
+
+def test_bootstrap_covers_the_truth() -> None:
+    """Of 100 intervals at 90 % for the mean of known noise, between 80 and 98 hold the true value."""
+    random = np.random.default_rng(7)
+    held = 0
+    for trial in range(100):
+        error = np.repeat(random.exponential(1.0, size=60), 2)
+        low, high = bootstrap_interval(
+            mae, np.zeros(120), error, np.arange(120) // 2, seed=trial, draws=200, coverage=0.9
+        )
+        held += low <= 1.0 <= high
+    assert 80 <= held <= 98
+
+
+def test_bootstrap_leaves_out_undefined_draws() -> None:
+    """Draws with one class are skipped; if all are, or there are no rows, the interval is NaN."""
+    gold, scores = np.array([1, 0, 0]), np.array([0.9, 0.2, 0.3])
+    assert bootstrap_interval(auc_roc, gold, scores, np.arange(3), seed=0, draws=50) == (1.0, 1.0)
+    for size in (0, 3):
+        rows = np.zeros(size)
+        interval = bootstrap_interval(auc_roc, rows, rows, np.arange(size), seed=0, draws=10)
+        assert all(math.isnan(bound) for bound in interval)

@@ -1,0 +1,84 @@
+"""FAISS indices: which one is built, how good IVF is, and what happens without FAISS."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from fractal_core.errors import StoreError
+from fractal_core.priors import index as module
+from fractal_core.priors.index import build_index
+
+
+def clustered(size: int, width: int = 32, seed: int = 0) -> np.ndarray:
+    """Unit vectors around one centre for every twenty."""
+    random = np.random.default_rng(seed)
+    centres = random.normal(size=(size // 20, width))
+    vectors = centres[random.integers(0, len(centres), size)] + 0.5 * random.normal(size=(size, width))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_auto_goes_by_size() -> None:
+    """Up to the limit the index is exact and says nothing; above it is IVF and reports its recall."""
+    vectors = clustered(400)
+    exact = build_index(vectors, "auto", device="cpu", flat_limit=400)
+    approximate = build_index(vectors, "auto", device="cpu", flat_limit=399)
+    assert (exact.exact, exact.summary) == (True, "")
+    assert not approximate.exact
+    assert "recall@10 of" in approximate.summary
+
+
+def test_flat_is_exact() -> None:
+    """Flat search agrees with sorting all inner products."""
+    vectors = clustered(300)
+    similarities, numbers = build_index(vectors, "flat", device="cpu").search(vectors[:25], 7)
+    expected = vectors[:25].astype(np.float64) @ vectors.T
+    np.testing.assert_array_equal(numbers, np.argsort(-expected, axis=1)[:, :7])
+    np.testing.assert_allclose(similarities, -np.sort(-expected, axis=1)[:, :7], atol=1e-6)
+
+
+def test_ivf_finds_nearly_all_and_reports_the_truth() -> None:
+    """On clustered vectors IVF finds 90 % of the ten nearest by a few lists, and the reported recall is near that."""
+    vectors = clustered(4000)
+    index = build_index(vectors, "ivf", device="cpu")
+    found = index.search(vectors, 11)[1]
+    products = vectors @ vectors.T
+    np.fill_diagonal(products, -np.inf)
+    truth = np.argsort(-products, axis=1)[:, :10]
+    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(truth.tolist(), found.tolist(), strict=True)])
+    reported = float(index.summary.split("recall@10 of ")[1].split(",")[0])
+    assert recall >= 0.9
+    assert abs(recall - reported) < 0.03
+
+
+def test_ivf_is_the_same_twice() -> None:
+    """Training is seeded: two indices over the same vectors return the same bytes."""
+    vectors = clustered(3000)
+    first, second = (build_index(vectors, "ivf", device="cpu").search(vectors, 5) for _ in range(2))
+    assert [part.tobytes() for part in first] == [part.tobytes() for part in second]
+
+
+def test_low_recall_says_what_to_do() -> None:
+    """On vectors without structure IVF misses neighbours, and the user is told how to get exact ones."""
+    vectors = np.random.default_rng(0).normal(size=(3000, 64))
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    assert 'priors.index = "flat"' in build_index(unit, "ivf", device="cpu").summary
+    assert "flat" not in build_index(clustered(3000), "ivf", device="cpu").summary
+
+
+def test_recall_counts_equals_and_not_itself() -> None:
+    """A query finds itself always, which is no merit; a different vector of the same similarity is as good."""
+    truth = np.array([[1.0, 0.9, 0.8]], np.float32), np.array([[7, 1, 2]])
+    own = np.array([7])
+    assert module._recall(truth, (np.array([[1.0, 0.9, 0.8]], np.float32), np.array([[7, 1, 3]])), own) == 1.0
+    assert module._recall(truth, (np.array([[1.0, 0.9, 0.1]], np.float32), np.array([[7, 1, 3]])), own) == 0.5
+    assert module._recall(truth, (np.array([[1.0, -9.0, -9.0]], np.float32), np.array([[7, -1, -1]])), own) == 0.0
+
+
+def test_without_faiss_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing FAISS is one sentence with both ways out."""
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(StoreError, match=r"install the extra cpu or gpu .* priors.neighbours = 0"):
+        build_index(clustered(40), "auto", device="cpu")

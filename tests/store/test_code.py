@@ -1,0 +1,82 @@
+"""What counts as a stage's code."""
+
+from __future__ import annotations
+
+import pytest
+
+from fractal_core.store.code import code_digests
+
+HELPER = '"""Doc."""\n\n\ndef double(x: int) -> int:\n    """Twice."""\n    return 2 * x  # twice\n'
+STAGE = "from fractal_core.helper import double\n\n\ndef stage() -> int:\n    return double(1)\n"
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A package with a stage that imports a helper, and a module nobody imports."""
+    root = tmp_path / "fractal_core"
+    root.mkdir()
+    (root / "__init__.py").write_text("")
+    (root / "helper.py").write_text(HELPER)
+    (root / "stage.py").write_text(STAGE)
+    (root / "other.py").write_text("X = 1\n")
+    return root
+
+
+def _digests(root):
+    return code_digests("fractal_core.stage", root)
+
+
+def test_reaches_imports_only(package):
+    """The stage's module and its imports count; others do not."""
+    assert list(_digests(package)) == ["fractal_core", "fractal_core.helper", "fractal_core.stage"]
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        HELPER.replace("# twice", "# two times"),
+        HELPER.replace('"""Twice."""', '"""Two times x."""'),
+        HELPER.replace('"""Doc."""', ""),
+        HELPER.replace("return 2 * x", "return (\n        2 * x\n    )"),
+        HELPER.replace(
+            "\n\n\ndef",
+            "\nfrom typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import fractal_core.other\n\n\ndef",
+            1,
+        ).replace("from typing import TYPE_CHECKING\n", ""),
+    ],
+    ids=["comment", "docstring", "no module docstring", "formatting", "type-checking import"],
+)
+def test_irrelevant_edit_changes_nothing(package, edited):
+    """Comments, docstrings and formatting are no code; what only a type checker imports is not followed."""
+    before = _digests(package)
+    (package / "helper.py").write_text(edited)
+    after = _digests(package)
+    assert "fractal_core.other" not in after
+    if "TYPE_CHECKING" not in edited:
+        assert after == before
+
+
+def test_helper_edit_is_seen(package):
+    """An edit in a helper changes the helper's digest and no other."""
+    before = _digests(package)
+    (package / "helper.py").write_text(HELPER.replace("2 * x", "3 * x"))
+    after = _digests(package)
+    assert {name for name in after if after[name] != before[name]} == {"fractal_core.helper"}
+
+
+def test_import_inside_function_is_followed(package):
+    """An import in a function body counts like one at the top."""
+    (package / "stage.py").write_text("def stage():\n    from fractal_core import other\n    return other.X\n")
+    assert "fractal_core.other" in _digests(package)
+
+
+def test_relative_import_is_followed(package):
+    """`from . import x` reaches x."""
+    (package / "stage.py").write_text("from . import other\n")
+    assert "fractal_core.other" in _digests(package)
+
+
+def test_unknown_module():
+    """A stage that is not in the package is an error, not an empty digest."""
+    with pytest.raises(ModuleNotFoundError, match="nowhere"):
+        code_digests("fractal_core.nowhere")

@@ -1,0 +1,121 @@
+"""Configuration: one definition, strict, with errors that name the file, the key, the nearest key and the type."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from fractal_core.config import RunConfig
+from fractal_core.config_keys import known_keys, type_words, walk
+from fractal_core.config_loading import load_config
+from fractal_core.config_template import config_template
+from fractal_core.errors import UsageError
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a configuration and return its path."""
+
+    def _write(text):
+        path = tmp_path / "fractal.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return _write
+
+
+MINIMAL = '[input]\npath = "r.jsonl"\n'
+
+
+def test_only_the_input_is_needed(write, tmp_path):
+    """Everything has a default but the input, whose path is seen from the file's folder."""
+    config = load_config(write(MINIMAL))
+    assert config.input.path == str(tmp_path / "r.jsonl")
+    assert config.aggregation == "min"
+    assert config.encoder.model == "minilm"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[input]\npath = 'x'\n[train]\nepoch = 3\n", ["train.epoch;", "did you mean train.epochs", "a whole number"]),
+        ("[input]\npath = 'x'\n[trian]\nepochs = 3\n", ["no key trian", "did you mean train"]),
+        ("[input]\npath = 'x'\n[train]\nepochs = 'many'\n", ["train.epochs = 'many'", "a whole number >= 1"]),
+        ("[input]\npath = 'x'\n[train]\nepochs = 0\n", ["train.epochs = 0", ">= 1"]),
+        ("[input]\npath = 'x'\n[train]\nprior_offset = 1\n", ["train.prior_offset = 1", "true or false"]),
+        ("aggregation = 'mean'\n[input]\npath = 'x'\n", ["aggregation = 'mean'", '"min", "max", "avg"']),
+        ("[input]\npath = 7\n", ["input.path = 7", "text or a list of text"]),
+        ("[train]\nepochs = 3\n", ["input is missing", "[input] path ="]),
+        ("[input]\n", ["input.path is missing"]),
+        ("[input\n", ["not valid TOML", "line 1"]),
+    ],
+)
+def test_errors_say_where_and_what(write, text, words):
+    """Each fault is one line with the file, the key, the value and what is expected."""
+    path = write(text)
+    with pytest.raises(UsageError) as error:
+        load_config(path)
+    message = str(error.value)
+    assert str(path) in message
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_missing_file(tmp_path):
+    """A missing file is named, with the command that writes one."""
+    with pytest.raises(UsageError, match=r"nowhere\.toml.*fractal init"):
+        load_config(tmp_path / "nowhere.toml")
+
+
+def test_settings_override(write):
+    """--set takes TOML values, bare words are text, and the last one wins."""
+    config = load_config(
+        write(MINIMAL), ["train.epochs=7", "aggregation=max", "train.epochs=9", 'segment.language="de"']
+    )
+    assert (config.train.epochs, config.aggregation, config.segment.language) == (9, "max", "de")
+
+
+@pytest.mark.parametrize("setting", ["train.epochs", "=3", "aggregation.x=3"])
+def test_bad_settings(write, setting):
+    """A --set that is none, or that goes through a value, is an error that shows it."""
+    with pytest.raises(UsageError, match=r"--set|does not fit"):
+        load_config(write('aggregation = "min"\n' + MINIMAL), [setting])
+
+
+def test_prior_weights_over_one_are_refused(write):
+    """The bag loss needs what the priors leave of 1."""
+    with pytest.raises(UsageError, match="sum to at most 1"):
+        load_config(write(MINIMAL), ["train.prior_weights.document=0.7", "train.prior_weights.query=0.7"])
+
+
+def test_template_is_valid_and_complete(write):
+    """`fractal init` writes every key with a comment; as it is, it means the defaults."""
+    text = config_template("r.jsonl", "max")
+    assert load_config(write(text)).model_dump() == load_config(write('aggregation="max"\n' + MINIMAL)).model_dump()
+    for key in walk(RunConfig):
+        name = key.name.rsplit(".", 1)[-1]
+        assert (f"[{key.name}]" if key.section else f"{name} = ") in text
+        assert key.section or key.field.description
+    uncommented = "\n".join(
+        line.removeprefix("# ") if " = " in line and line.startswith("# ") else line for line in text.splitlines()
+    )
+    assert (
+        load_config(write(uncommented)).model_dump() == load_config(write('aggregation="max"\n' + MINIMAL)).model_dump()
+    )
+    assert (
+        tomllib.loads(uncommented)["train"]["epochs"]
+        == RunConfig.model_fields["train"].get_default(call_default_factory=True).epochs
+    )
+
+
+def test_every_key_has_words_for_its_type():
+    """No key shows a Python type to the user."""
+    words = {key.name: type_words(key.field) for key in walk(RunConfig)}
+    assert not [
+        name
+        for name, text in words.items()
+        if "<class" in text or "<function" in text or "typing" in text or "class" in text
+    ]
+    assert "train.epochs" in known_keys(RunConfig)

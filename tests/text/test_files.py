@@ -1,0 +1,89 @@
+"""Tests of finding input files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fractal_core.errors import InputError
+from fractal_core.text.files import file_format, input_files, source_names
+
+
+def touch(folder: Path, *names: str) -> None:
+    """Create empty files."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.jsonl", ("jsonl", False)),
+        ("a.ndjson.gz", ("jsonl", True)),
+        ("A.CSV", ("csv", False)),
+        ("a.b.tsv.gz", ("tsv", True)),
+        ("a.parquet", ("parquet", False)),
+        ("a.arrow", ("arrow", False)),
+    ],
+)
+def test_file_format(name: str, expected: tuple[str, bool]) -> None:
+    """The suffix says the format, whatever its case."""
+    assert file_format(Path(name)) == expected
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.txt", "a.gz", "a.parquet.gz", "jsonl"])
+def test_unknown_suffix(name: str, tmp_path: Path) -> None:
+    """A file of unknown suffix is an error that lists the known ones."""
+    touch(tmp_path, name)
+    with pytest.raises(InputError, match=re.escape(".jsonl, .ndjson, .csv, .tsv, .jsonl.gz")):
+        input_files([tmp_path / name])
+
+
+def test_folders_are_searched(tmp_path: Path) -> None:
+    """Folders are expanded recursively and sorted; hidden, private, cached and other files are left out."""
+    touch(tmp_path, "b/x.csv", "a.jsonl", "b/README.md", ".hidden.jsonl", "_tmp/a.jsonl", "b/_SUCCESS", "b/_y.csv")
+    touch(tmp_path, ".git/a.jsonl", "hf/data-00000-of-00001.arrow", "hf/cache-1f.arrow", "hf/state.json")
+    expected = ["a.jsonl", "b/x.csv", "hf/data-00000-of-00001.arrow"]
+    assert input_files([tmp_path]) == [tmp_path / name for name in expected]
+
+
+def test_named_outright(tmp_path: Path) -> None:
+    """A file that is named is taken even if its name begins with an underscore, and once if it is named twice."""
+    touch(tmp_path, "_a.jsonl", "b.jsonl")
+    given = [tmp_path / "b.jsonl", tmp_path / "_a.jsonl", tmp_path, tmp_path / "." / "b.jsonl"]
+    assert input_files(given) == [tmp_path / "_a.jsonl", tmp_path / "b.jsonl"]
+
+
+def test_missing_path(tmp_path: Path) -> None:
+    """A path that does not exist is named, with the nearest name beside it."""
+    touch(tmp_path, "train.jsonl", "other.csv")
+    with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path))}/trian\.jsonl; did you mean .*/train\.jsonl"):
+        input_files([tmp_path / "trian.jsonl"])
+    with pytest.raises(InputError, match="has nothing like it"):
+        input_files([tmp_path / "zzz"])
+    with pytest.raises(InputError, match=r"nor a folder .*/none"):
+        input_files([tmp_path / "none" / "a.jsonl"])
+
+
+def test_folder_without_data(tmp_path: Path) -> None:
+    """A folder without data files is an error."""
+    touch(tmp_path, "README.md")
+    with pytest.raises(InputError, match="No data files in the folder"):
+        input_files([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["d/a.jsonl"], ["a.jsonl"]),
+        (["d/a.jsonl", "d/b.csv"], ["a.jsonl", "b.csv"]),
+        (["d/x/a.jsonl", "d/y/a.jsonl"], ["x/a.jsonl", "y/a.jsonl"]),
+        ([], []),
+    ],
+)
+def test_source_names(names: list[str], expected: list[str], tmp_path: Path) -> None:
+    """Sources are named relative to the folder they share."""
+    assert list(source_names([tmp_path / name for name in names]).values()) == expected
