@@ -9,7 +9,7 @@ PARENT = "FRACTAL_PARENT"
 
 
 def prepare_prefect(home: Path, *, debug: bool = False) -> None:
-    """Set what the user has not set: a home in the workspace, no telemetry, patience with a slow start, a quiet console.
+    """Set what the user has not set: a home in the workspace, no telemetry, patience at the start, a quiet console.
 
     Args:
         home: Prefect's home, if PREFECT_HOME is not set.
@@ -21,6 +21,8 @@ def prepare_prefect(home: Path, *, debug: bool = False) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_CLI_PROMPT": "false",
+        # Threads that wait sleep instead of spinning: on a machine with other work that is several times faster.
+        "OMP_WAIT_POLICY": "PASSIVE",
     }
     if not debug:
         defaults["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"

@@ -49,7 +49,7 @@ def label(
         run.note_flow_run(flow_run.id)
         run.on_stage = reporter.stage
         for stage in PIPELINE:
-            stage(run)
+            _ = stage(run)
             if stage.name == until:
                 break
     return run.record.run_id

@@ -14,7 +14,7 @@ _PROCESSES = Path("/proc")
 
 
 def orphan_servers() -> list[int]:
-    """Return pids of temporary Prefect servers, started by a fractal run, whose parent is dead (Linux only; else none)."""
+    """Return pids of temporary Prefect servers of fractal runs whose process is dead (found on Linux only)."""
     return [pid for pid, parent in _temporary_servers() if not (_PROCESSES / str(parent)).exists()]
 
 

@@ -1,0 +1,1 @@
+"""Learn sentence scores from response labels."""

@@ -69,7 +69,7 @@ class EncoderConfig(Section):
 
     model: str = Field(
         "minilm",
-        description="minilm (packaged, no download) or the folder of a local transformers model; relative to this file.",
+        description="minilm (packaged, no download) or a local transformers folder; relative to this file.",
     )
     max_tokens: int = Field(256, ge=8, le=8192, description="Longer texts are cut here.")
     chunk_tokens: int = Field(
@@ -157,7 +157,7 @@ class RunConfig(Section):
 
     aggregation: Aggregation = Field(
         "min",
-        description="min: right iff every sentence is. max: one good sentence is enough. avg: the label is the share of good sentences.",
+        description="min: right iff every sentence is. max: one good sentence is enough. avg: share of good sentences.",
     )
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     input: InputConfig

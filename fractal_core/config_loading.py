@@ -1,4 +1,4 @@
-"""From a TOML file and `--set` to a RunConfig, with errors that name the file, the key, the nearest key and the type."""
+"""From a TOML file and `--set` to a RunConfig; errors name the file, the key, the nearest key and the type."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Output:
         self.console = Console()
 
     def reporter(self) -> Reporter:
-        """Return where progress goes: bars on a terminal, lines elsewhere, nothing beside JSON. All on standard error."""
+        """Return where progress goes, on standard error: bars on a terminal, lines elsewhere, nothing beside JSON."""
         errors = Console(stderr=True)
         if self.as_json:
             return Reporter("quiet", errors)

@@ -1,4 +1,4 @@
-"""A labelling run: stages in order through `materialize`, with a record kept of each. Prefect tasks call it; so can a notebook."""
+"""A labelling run: stages in order through `materialize`, each recorded. Prefect tasks call it; so can a notebook."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ class LabellingRun:
 def reuse_all(workspace: Workspace, config: RunConfig, plan: Collection[StagePlan], config_path: str) -> RunRecord:
     """Return the record of a run in which nothing has to be computed.
 
-    The newest completed run is returned if it is just this one; otherwise (a change was reverted, say) a run is recorded,
-    so that "newest" in SQL means what was asked for last.
+    The newest completed run is returned if it is just this one; otherwise (a change was reverted, say) a run is
+    recorded, so that "newest" in SQL means what was asked for last.
     """
     artefacts = {step.stage: step.artefact for step in plan if step.artefact is not None}
     wanted = {name: artefact.fingerprint for name, artefact in artefacts.items()}

@@ -18,7 +18,7 @@ from fractal_core.encode.models import model_files
 from fractal_core.errors import UsageError
 from fractal_core.evidence.catalogue import FEATURES
 from fractal_core.store.stage import Stage
-from fractal_core.text.files import input_files
+from fractal_core.text.files import files_by_split, input_files
 
 
 class ReadParams(Section):
@@ -104,7 +104,8 @@ def _pseudolabel_params(config: RunConfig) -> PseudolabelParams:
 
 def _input_sources(config: RunConfig) -> dict[str, list[Path]]:
     paths = [config.input.path] if isinstance(config.input.path, str) else config.input.path
-    return {"input": input_files([Path(path) for path in paths])}
+    groups = files_by_split(input_files([Path(path) for path in paths]))
+    return {f"input.{split}".rstrip("."): files for split, files in sorted(groups.items())}
 
 
 def _encoder_sources(config: RunConfig) -> dict[str, list[Path]]:

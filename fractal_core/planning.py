@@ -1,4 +1,4 @@
-"""What a run would do: for every stage, reused or to run, and why. Nothing is computed and no heavy library imported."""
+"""What a run would do: for every stage, reused or to run, and why. Nothing is computed, nothing heavy imported."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _plan_stage(
 
 
 def stale_reasons(workspace: Workspace, recipe: Recipe, runs: Sequence[RunRecord]) -> list[str]:
-    """Say why a recipe has no artefact: how it differs from that of the newest of `runs` (newest first) with this stage."""
+    """Say why a recipe has no artefact: how it differs from that of the newest of `runs` (newest first)."""
     for run in runs:
         fingerprint = run.fingerprints().get(recipe.stage)
         before = find_artefact(workspace, recipe.stage, fingerprint) if fingerprint else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
@@ -102,8 +102,8 @@ def print_plan(steps: Sequence[StagePlan], console: Console) -> None:
 def _reject_reasons(read: Artefact | None) -> dict[str, int]:
     if read is None or not read.rows_out.get("rejects"):
         return {}
-    counts = pc.value_counts(read.table("rejects", ("reason",)).column("reason")).to_pylist()
-    return {item["values"]: item["counts"] for item in sorted(counts, key=lambda c: (-c["counts"], c["values"]))}
+    counts = Counter(str(reason) for reason in read.table("rejects", ("reason",)).column("reason").to_pylist())
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _sentence_auc(evaluate: Artefact | None) -> list[dict[str, Any]]:

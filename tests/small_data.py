@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 
-WORDS = ["river", "stone", "bridge", "mill", "garden", "tower", "market", "harbour", "forest", "castle", "lantern", "meadow"]
+WORDS = ["river", "stone", "bridge", "mill", "garden", "tower", "market", "harbour", "forest", "castle", "meadow"]
 
 
 def make_rows(count, *, aggregation="min", seed=0):

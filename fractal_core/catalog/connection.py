@@ -1,4 +1,4 @@
-"""An in-memory DuckDB with a view for every table over committed artefacts, and no way to write or to leave the workspace.
+"""An in-memory DuckDB with a view for every table over committed artefacts, and no way to write or get out.
 
 Without a prefix a table has the rows of all runs, with column `run_id`; in schema `latest` it has those of the newest
 completed run.
@@ -43,7 +43,7 @@ def connect(workspace: Workspace) -> duckdb.DuckDBPyConnection:
             found = [(run, path) for run, path in files[table.name] if only is None or run == only]
             connection.execute(f"CREATE VIEW {schema}.{table.name} AS {_view(schema, table, found)}")
     paths = sorted({str(path) for entries in files.values() for _, path in entries})
-    settings = {
+    settings: dict[str, str | bool | list[str]] = {
         "python_enable_replacements": False,
         "temp_directory": str(Path(tempfile.gettempdir()) / "fractal-query"),
         "allowed_paths": paths,

@@ -24,7 +24,7 @@ _TABLE_ROWS = 1_000
 
 def write_parquet(cursor: duckdb.DuckDBPyConnection, path: Path) -> int:
     """Write a result as Parquet, streaming; return the number of rows. The file appears only when it is complete."""
-    reader = cursor.to_arrow_reader(65_536)
+    reader: Any = cursor.to_arrow_reader(65_536)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     rows = 0
     try:

@@ -38,8 +38,8 @@ EVIDENCE_SCHEMA = pa.schema(_FIELDS)
 def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtime) -> None:
     """Write tables `embeddings` and `evidence`.
 
-    Goes through the input twice: once to count which texts recur, once to read and compare them, a shard of
-    responses at a time. Memory is bounded by the shard and by `HELD_BYTES` of token vectors that a later shard needs again.
+    Goes through the input twice: once to count which texts recur, once to read and compare them, a shard of responses
+    at a time. Memory is bounded by the shard and by `HELD_BYTES` of token vectors that a later shard needs again.
 
     Args:
         inputs: `responses` (response_id, query, context), `sentences` (response_id, sentence_index, text), and the

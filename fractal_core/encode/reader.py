@@ -29,7 +29,7 @@ class TextReader:
     """Reads texts through the encoder, spools each pooled vector once, and holds token vectors that recur.
 
     Held vectors are bounded in bytes. Past the bound, those used longest ago are let go, and their text is read again
-    when it comes back: `read_again` counts that. Below the bound, or with shared contexts close together, it stays 0 and every distinct text is encoded exactly once.
+    when it comes back: `read_again` counts that. Below the bound it stays 0 and every distinct text is encoded once.
     """
 
     def __init__(self, encoder: Encoder, uses: Counter[str], spool: VectorSpool, held_bytes: int) -> None:

@@ -102,7 +102,7 @@ def _joined_before(preceding: str, run: str) -> bool:
     touching = not run[:1].isspace() and preceding[-1:] == last
     if touching and (last.isalnum() or last in "_^\\}%!'|"):
         return True
-    return last in "_^\\}|%!<>≤≥≈" or (run.lstrip()[:1] in "+-*/^" and last not in "=:,;.")
+    return last in "~_^\\}|%!<>≤≥≈" or (run.lstrip()[:1] in "+-*/^" and last not in "=:,;.")
 
 
 def _joined_after(following: str, run: str) -> bool:

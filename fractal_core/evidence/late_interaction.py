@@ -42,8 +42,8 @@ class TokenMatch:
         best_part: float32 [layers, sentences], the sentence's MaxSim with the part where it is largest.
         reverse: float32 [layers, others, sentences], largest cosine of each other token to the sentence's tokens;
             -1 for a sentence without tokens. None unless asked for.
-        average: float32 [layers, others, sentences], mean cosine of each other token to the sentence's tokens. None unless
-            asked for.
+        average: float32 [layers, others, sentences], mean cosine of each other token to the sentence's tokens. None
+            unless asked for.
     """
 
     nearest: np.ndarray
@@ -100,7 +100,7 @@ def _batches(pairs: Sequence[TokenPair]) -> Iterator[list[int]]:
 
 @torch.inference_mode()
 def _match_layer(pairs: list[TokenPair], layer: int, device: str, reverse: bool) -> list[np.ndarray]:
-    """Return padded nearest [pairs, tokens], best part [pairs, sentences], and reverse and average [pairs, others, sentences]."""
+    """Return `nearest`, `best_part` and, if asked for, `reverse` and `average` of one layer, padded, pairs first."""
     left = _padded([torch.from_numpy(p.tokens[layer]) for p in pairs], device)
     right = _padded([torch.from_numpy(p.against[layer]) for p in pairs], device)
     # Padding tokens belong to a part and a sentence of their own, the last ones, which are dropped.

@@ -35,16 +35,19 @@ class ContextWords:
             for each in sentence.stems:
                 postings[each].append(index)
         self.postings: dict[str, list[int]] = dict(postings)
-        self.holders = {stem: frozenset(indices) for stem, indices in postings.items()}
+        self.holders = {root: frozenset(indices) for root, indices in postings.items()}
         lengths = [len(sentence.stems) for sentence in sentences]
         mean = sum(lengths) / max(len(lengths), 1) or 1.0
         # Every stem counts once a sentence, so BM25's saturation depends on the sentence's length alone.
         self.bm25_gain = [(_K1 + 1) / (1 + _K1 * (1 - _B + _B * length / mean)) for length in lengths]
 
-    def bm25_idf(self, stem: str) -> float:
+        # BM25's inverse document frequency among the sentences of this context, by how many hold a stem.
+        count = len(sentences)
+        self._idf = [math.log1p((count - held + 0.5) / (held + 0.5)) for held in range(count + 1)]
+
+    def bm25_idf(self, root: str) -> float:
         """Return BM25's inverse document frequency of a stem among the sentences of this context."""
-        held = len(self.postings.get(stem, ()))
-        return math.log1p((len(self.sentences) - held + 0.5) / (held + 0.5))
+        return self._idf[len(self.postings.get(root, ()))]
 
 
 def compare_with_context(sentence: Words, context: ContextWords, query: Words | None, rarity: Rarity) -> list[float]:
@@ -54,8 +57,8 @@ def compare_with_context(sentence: Words, context: ContextWords, query: Words | 
     covered. Weighted covers use `Rarity`; `best_sentence_bm25` is divided by the score of a sentence that holds
     everything (Robertson and Zaragoza 2009, k1 = 1.2, b = 0.75), so a short sentence can exceed 1.
     """
-    weights = {stem: rarity[word] for stem, word in sentence.stems.items()}
-    held = [stem for stem in weights if stem in context.postings]
+    weights = {root: rarity[word] for root, word in sentence.stems.items()}
+    held = [root for root in weights if root in context.postings]
     total = sum(weights.values())
     best, best_cover, window_cover, bm25 = _best_sentence(weights, held, context)
     numbers_missing = [number for number in sentence.numbers if not is_given(number, context.numbers)]
@@ -65,8 +68,8 @@ def compare_with_context(sentence: Words, context: ContextWords, query: Words | 
     return [
         _share(sum([word in context.words for word in sentence.words]), len(sentence.words)),
         _share(len(held), len(weights)),
-        _share(sum([weights[stem] for stem in held]), total),
-        max([weight for stem, weight in weights.items() if stem not in context.postings], default=0.0),
+        _share(sum([weights[root] for root in held]), total),
+        max([weight for root, weight in weights.items() if root not in context.postings], default=0.0),
         _share(len(sentence.bigrams & context.bigrams), len(sentence.bigrams)),
         _share(len(sentence.trigrams & context.trigrams), len(sentence.trigrams)),
         _longest_run(sentence, context),
@@ -92,12 +95,12 @@ def _best_sentence(
     windows: dict[int, float] = defaultdict(float)
     scores: dict[int, float] = defaultdict(float)
     ideal = 0.0
-    for stem in weights:
-        ideal += context.bm25_idf(stem)
-    for stem in held:
-        weight, idf = weights[stem], context.bm25_idf(stem)
+    for root in weights:
+        ideal += context.bm25_idf(root)
+    for root in held:
+        weight, idf = weights[root], context.bm25_idf(root)
         previous = -1
-        for index in context.postings[stem]:
+        for index in context.postings[root]:
             covers[index] += weight
             scores[index] += idf * context.bm25_gain[index]
             windows[index] += weight  # the pair (index, index + 1)
@@ -115,7 +118,7 @@ def _support(sentence: Words, support: Words | None) -> tuple[float, float, floa
     if support is None:
         return 0.0, float(bool(sentence.numbers)), float(bool(sentence.names))
     return (
-        _share(sum([stem in sentence.stems for stem in support.stems]), len(support.stems)),
+        _share(sum([root in sentence.stems for root in support.stems]), len(support.stems)),
         sum([not is_given(number, support.numbers) for number in sentence.numbers]) / max(len(sentence.numbers), 1),
         sum([name not in support.stems for name in sentence.names]) / max(len(sentence.names), 1),
     )
@@ -141,8 +144,8 @@ def _longest_run(sentence: Words, context: ContextWords) -> float:
 
 def _cover(wanted: Words, given: Words, rarity: Rarity) -> float:
     """Return the share of the content of `wanted`, weighted by rarity, that `given` holds."""
-    weights = {stem: rarity[word] for stem, word in wanted.stems.items()}
-    return _share(sum([weight for stem, weight in weights.items() if stem in given.stems]), sum(weights.values()))
+    weights = {root: rarity[word] for root, word in wanted.stems.items()}
+    return _share(sum([weight for root, weight in weights.items() if root in given.stems]), sum(weights.values()))
 
 
 def _share(part: float, whole: float) -> float:

@@ -1,4 +1,4 @@
-"""How a sentence's wording answers its query: cover of the query, numbers taken from it, the kind of answer asked for."""
+"""How a sentence's wording answers its query: cover of the query, its numbers, the kind of answer asked for."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _REASON_WORDS = frozenset((
 def compare_with_query(sentence: Words, query: Words, kind: str, rarity: Rarity) -> list[float]:
     """Return the features `NAMES` of a sentence against its query; NaN where there is nothing to compare.
 
-    Shares are in [0, 1]. `query_bm25` is BM25 (k1 = 1.2, b = 0.75) with rarity for idf and 12 content words for the mean
-    length, divided by the sum of the query's weights.
+    Shares are in [0, 1]. `query_bm25` is BM25 (k1 = 1.2, b = 0.75) with rarity for idf and 12 content words for the
+    mean length, divided by the sum of the query's weights.
 
     Args:
         sentence: the sentence's words.
@@ -31,10 +31,10 @@ def compare_with_query(sentence: Words, query: Words, kind: str, rarity: Rarity)
         kind: what the query asks for, from `asked_for`.
         rarity: weights of every content word of both.
     """
-    weights = {stem: rarity[word] for stem, word in query.stems.items()}
-    held = [stem for stem in weights if stem in sentence.stems]
+    weights = {root: rarity[word] for root, word in query.stems.items()}
+    held = [root for root in weights if root in sentence.stems]
     total = sum(weights.values())
-    held_weight = sum([weights[stem] for stem in held])
+    held_weight = sum([weights[root] for root in held])
     new_names = [name for name in sentence.names if name not in query.stems]
     gain = (_K1 + 1) / (1 + _K1 * (1 - _B + _B * len(sentence.stems) / _TYPICAL_STEMS))
     return [
@@ -42,7 +42,7 @@ def compare_with_query(sentence: Words, query: Words, kind: str, rarity: Rarity)
         _share(len(held), len(weights)),
         _share(len(query.bigrams & sentence.bigrams), len(query.bigrams)),
         _share(held_weight * gain, total),
-        max([weight for stem, weight in weights.items() if stem not in sentence.stems], default=0.0),
+        max([weight for root, weight in weights.items() if root not in sentence.stems], default=0.0),
         _share(len(sentence.stems) - len(held), len(sentence.stems)),
         _lead(sentence, query),
         _share(len(query.numbers & sentence.numbers), len(query.numbers)),

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fractal_core.evidence.numbers import numbers_in
+from fractal_core.evidence.numbers import NUMBER_WORDS, numbers_in
 
 WORD = re.compile(r"\w+(?:['’]\w+)?")
 STOPWORDS = frozenset((
@@ -27,6 +27,8 @@ STOPWORDS = frozenset((
 _NEGATIONS = frozenset((
     "not", "no", "never", "none", "nor", "neither", "nothing", "nobody", "nowhere", "without", "cannot",
 ))  # fmt: skip
+_NOT = ("n't", "n’t")
+_DIGIT = re.compile(r"\d")
 _SUFFIXES = ("ations", "ation", "ingly", "edly", "ings", "ing", "ies", "ied", "ed", "es", "ly", "s")
 _STEM_LETTERS = 7
 
@@ -63,7 +65,7 @@ def stem(word: str) -> str:
             if word.endswith(suffix) and len(word) - len(suffix) >= 3:
                 word = word[: -len(suffix)]
                 break
-        if len(word) > 4 and word[-1] in "ey":
+        if len(word) > 3 and word[-1] in "ey":
             word = word[:-1]
     return word[:_STEM_LETTERS]
 
@@ -72,11 +74,6 @@ def stem(word: str) -> str:
 def is_content(word: str) -> bool:
     """Say whether a lower-case word carries meaning of its own: no stopword and no single letter."""
     return word not in STOPWORDS and (len(word) > 1 or word.isdigit())
-
-
-def is_negation(word: str) -> bool:
-    """Say whether a lower-case word negates."""
-    return word in _NEGATIONS or word.endswith(("n't", "n’t"))
 
 
 def is_name(word: str, first: bool) -> bool:
@@ -98,7 +95,9 @@ def read_words(text: str) -> Words:
         stems={stem(word): word for word in reversed(words) if is_content(word)},
         bigrams=frozenset(zip(words, words[1:], strict=False)),
         trigrams=frozenset(zip(words, words[1:], words[2:], strict=False)),
-        numbers=frozenset(numbers_in(text)),
+        numbers=frozenset(numbers_in(text))
+        if _DIGIT.search(text) or not NUMBER_WORDS.isdisjoint(words)
+        else frozenset(),
         names=names,
-        negated=any(map(is_negation, words)),
+        negated=not _NEGATIONS.isdisjoint(words) or any([word.endswith(_NOT) for word in words]),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -51,7 +51,8 @@ def assemble(inputs: Inputs, settings: TrainConfig, seed: int, standardiser: Evi
     names = tuple(name for name in evidence.column_names if name not in _KEYS)
     owners = pc.index_in(evidence.column("response_id"), value_set=responses.column("response_id").combine_chunks())
     segments = segments_of(owners.to_numpy().astype(np.int64), responses.num_rows)
-    train = pc.equal(responses.column("split"), "train").to_numpy()
+    split = np.array(responses.column("split").to_pylist(), dtype=object)
+    train = split == "train"
     matrix = feature_matrix(evidence, names)
     train_sentences = train[segments.ids.numpy()]
     if standardiser is None:
@@ -64,14 +65,14 @@ def assemble(inputs: Inputs, settings: TrainConfig, seed: int, standardiser: Evi
     scale = scale if scale > 0 else 1.0
     labels = responses.column("label").to_numpy().astype(np.float64)
     labelled = np.isfinite(labels)
-    fold = assign_folds(responses.column("group").to_pylist(), settings.folds, seed)
+    fold = assign_folds([str(group) for group in responses.column("group").to_pylist()], settings.folds, seed)
     examples = Examples(
         features=torch.from_numpy(standardiser.standardise(matrix)),
         prior=torch.from_numpy(np.nan_to_num((prior - mean) / scale).astype(np.float32)),
         segments=segments,
         labels=torch.from_numpy(labels),
         fold=torch.from_numpy(np.where(train & labelled, fold, NO_FOLD)),
-        dev=torch.from_numpy(pc.equal(responses.column("split"), "dev").to_numpy() & labelled),
+        dev=torch.from_numpy((split == "dev") & labelled),
         terms=_terms(inputs, priors, segments, settings.prior_weights, train_sentences),
     )
     return Assembled(examples, evidence.select(list(_KEYS)), standardiser, names, mean, scale)
@@ -112,9 +113,8 @@ def _pairs(inputs: Inputs, segments: Segments) -> tuple[SentencePairs, torch.Ten
 def _neighbours(priors: pa.Table) -> tuple[torch.Tensor, torch.Tensor]:
     """Return neighbours as row numbers [N, K] and similarities [N, K]; -1 and 0 where there are fewer than K."""
     rows = priors.num_rows
-    keys = pc.binary_join_element_wise(
-        priors.column("response_id"), pc.cast(priors.column("sentence_index"), pa.string()), "#"
-    ).combine_chunks()
+    parts: list[Any] = [priors.column("response_id"), priors.column("sentence_index").cast(pa.string()), pa.scalar("#")]
+    keys = pc.binary_join_element_wise(*parts).combine_chunks()
     lists = priors.column("neighbour_ids").combine_chunks()
     owner = pc.list_parent_indices(lists).to_numpy()
     target = pc.index_in(pc.list_flatten(lists), value_set=keys).to_numpy().astype(np.int64)

@@ -85,16 +85,21 @@ class BagObjective:
 
 
 class PseudolabelObjective:
-    """Cross-entropy with soft sentence labels, mean over a response's sentences; no priors (FRACTAL, PsLab)."""
+    """Cross-entropy with soft sentence labels, mean over a response's sentences; no priors (FRACTAL, PsLab).
+
+    The members of a fold learn from the posteriors of that fold's teacher, which saw the same response labels as they
+    do. Posteriors of another fold's teacher would tell them about the labels they are judged by.
+    """
 
     def __init__(self, targets: Tensor) -> None:
-        """Take the posteriors of all sentences, [N] in [0, 1]."""
+        """Take each fold's posteriors of all sentences, [K, N] in [0, 1]."""
         self._targets = targets
 
     def loss(self, examples: Examples, logits: Tensor, batch: Tensor, sentences: Tensor, segments: Segments) -> Tensor:
-        """Return the mean cross-entropy of each response, [M, b]."""
+        """Return the mean cross-entropy of each response, [M, b]; members come fold by fold."""
         del examples, batch
-        target = self._targets[sentences].expand_as(logits)
+        members_a_fold = logits.shape[0] // self._targets.shape[0]
+        target = self._targets[:, sentences].repeat_interleave(members_a_fold, dim=0)
         return segments.mean(binary_cross_entropy_with_logits(logits, target, reduction="none"))
 
     def end_epoch(self, logits: Tensor) -> None:

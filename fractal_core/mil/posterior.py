@@ -42,7 +42,7 @@ def posterior(kind: str, logits: Tensor, labels: Tensor, segments: Segments) -> 
     labels = checked_labels(kind, labels, segments)
     logits = logits.detach().to(torch.float64)
     given = _GIVEN[kind](logits, labels.nan_to_num(0.0), segments)
-    return torch.where(torch.isnan(segments.expand(labels)), _sigmoid(logits), given.clamp(0, 1))
+    return torch.where(torch.isnan(segments.expand(labels)), probability(logits), given.clamp(0, 1))
 
 
 def checked_labels(kind: str, labels: Tensor, segments: Segments) -> Tensor:
@@ -68,7 +68,7 @@ def expected_count(labels: Tensor, segments: Segments) -> Tensor:
     return torch.where((count - snapped).abs() <= 1e-7 * sizes, snapped, count)
 
 
-def _sigmoid(x: Tensor) -> Tensor:
+def probability(x: Tensor) -> Tensor:
     """Return 1 / (1 + exp(-x)): torch.sigmoid differs in the last bit with an element's place in the tensor."""
     return (1 + torch.exp(-x)).reciprocal()
 
@@ -114,7 +114,7 @@ def _given_count(logits: Tensor, count: Tensor, segments: Segments) -> Tensor:
     size = segments.sizes
     inner = count.clamp(min=1).minimum((size - 1).clamp(min=1))  # Counts 0 and n are answered at the end.
     tilted = logits + segments.expand(_tilt(logits, inner, segments))
-    p, q = _sigmoid(tilted), _sigmoid(-tilted)
+    p, q = probability(tilted), probability(-tilted)
     result = torch.empty_like(p)
     for bags in _blocks(size):
         width = int(size[bags].max())
@@ -135,7 +135,7 @@ def _tilt(logits: Tensor, count: Tensor, segments: Segments) -> Tensor:
     low, high = share - segments.maximum(logits), share - segments.minimum(logits)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        over = segments.sum(_sigmoid(logits + segments.expand(middle))) > count
+        over = segments.sum(probability(logits + segments.expand(middle))) > count
         low, high = torch.where(over, low, middle), torch.where(over, middle, high)
     return (low + high) / 2
 

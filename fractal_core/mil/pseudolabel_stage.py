@@ -10,7 +10,7 @@ import torch
 
 from fractal_core.mil.assembling import assemble
 from fractal_core.mil.objective import PseudolabelObjective
-from fractal_core.mil.posterior import posterior
+from fractal_core.mil.posterior import posterior, probability
 from fractal_core.mil.pseudolabels import agrees, most_likely
 from fractal_core.mil.saving import SavedScorer, load_scorer, save_scorer
 from fractal_core.mil.train_stage import schedule, score_rows, training_aggregation
@@ -27,23 +27,24 @@ if TYPE_CHECKING:
 def pseudolabel(inputs: Inputs, params: PseudolabelParams, outputs: Outputs, runtime: Runtime) -> None:
     """Write table pseudolabels (of the best round), table scores (rounds from 1) and student.safetensors.
 
-    A round trains a fresh scorer on the posteriors of the round before, cross-fitted over the same folds. It is kept
-    only if it fits held-out response labels better; the first that does not ends the rounds.
+    A round trains a fresh scorer on the posteriors of the round before, each fold on those of its own teacher. It is
+    kept only if it fits held-out response labels better; the first that does not ends the rounds.
     """
     teacher = load_scorer(inputs.file("scorer.safetensors"))
     assembled = assemble(inputs, params.train, params.seed, teacher.standardiser)
     examples = assembled.examples
     kind = training_aggregation(params.aggregation, params.train)
     best = teacher
-    logits, _ = cross_fitted(teacher.scorer.logits(examples.features, examples.prior), examples)
+    members = teacher.scorer.logits(examples.features, examples.prior)
+    logits, _ = cross_fitted(members, examples)
     loss, number = held_out_loss(examples, kind, logits), 0
     with runtime.progress("pseudolabel", params.pseudolabel.rounds * params.train.epochs) as progress:
         for candidate in range(1, params.pseudolabel.rounds + 1):
-            targets = posterior(params.aggregation, logits, examples.labels, examples.segments).float()
+            targets = posterior(params.aggregation, members, examples.labels, examples.segments).float()
             plan = schedule(params.train, params.seed + candidate)
             student = fit(examples, kind, PseudolabelObjective(targets), plan, progress.advance)
-            members = student.scorer.logits(examples.features, examples.prior)
-            new_logits, spread = cross_fitted(members, examples)
+            new_members = student.scorer.logits(examples.features, examples.prior)
+            new_logits, spread = cross_fitted(new_members, examples)
             outputs.write("scores", score_rows(assembled.keys, candidate, new_logits, spread))
             new_loss = held_out_loss(examples, kind, new_logits)
             if new_loss >= loss:
@@ -56,7 +57,7 @@ def pseudolabel(inputs: Inputs, params: PseudolabelParams, outputs: Outputs, run
             best = SavedScorer(
                 student.scorer, assembled.standardiser, assembled.prior_mean, assembled.prior_scale, metadata
             )
-            logits, loss, number = new_logits, new_loss, candidate
+            members, logits, loss, number = new_members, new_logits, new_loss, candidate
     save_scorer(best, outputs.file("student.safetensors"))
     outputs.write("pseudolabels", _rows(assembled.keys, params.aggregation, logits, examples, number))
 
@@ -71,7 +72,7 @@ def _rows(keys: pa.Table, aggregation: str, logits: Tensor, examples: Examples, 
     unlabelled = torch.isnan(segments.expand(labels)).numpy()
     confidence = torch.where(hard == 1, given, 1 - given)
     columns = {
-        "score": pa.array(torch.sigmoid(logits).numpy()),
+        "score": pa.array(probability(logits).numpy()),
         "posterior": pa.array(given.numpy()),
         "pseudolabel": pa.array(hard.numpy()),
         "confidence": pa.array(confidence.numpy()),

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from fractal_core.mil.assembling import assemble
 from fractal_core.mil.objective import BagObjective
+from fractal_core.mil.posterior import probability
 from fractal_core.mil.saving import SavedScorer, save_scorer
 from fractal_core.mil.training import Schedule, cross_fitted, fit
 
@@ -71,9 +71,8 @@ def score_rows(keys: pa.Table, number: int, logits: Tensor, spread: Tensor) -> p
         logits: [N].
         spread: [N].
     """
-    probability = torch.sigmoid(logits.double())
     return (
         keys.append_column("round", pa.array([number] * keys.num_rows, pa.int32()))
-        .append_column("probability", pa.array(probability.numpy()))
+        .append_column("probability", pa.array(probability(logits.double()).numpy()))
         .append_column("spread", pa.array(spread.numpy()))
     )

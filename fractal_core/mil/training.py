@@ -6,7 +6,8 @@ fold k is scored by member k alone (cross-fitting), and any other response by th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,18 @@ class Fitted:
     history: list[tuple[int, float, float]]
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: sums then have one order on every machine, and threads that contend only spin."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def fit(examples: Examples, kind: str, objective: Objective, schedule: Schedule, advance: Callable[[], None]) -> Fitted:
     """Train and choose.
 

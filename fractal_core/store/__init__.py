@@ -1,0 +1,1 @@
+"""Fingerprints, artefacts, manifests, locks and run records."""

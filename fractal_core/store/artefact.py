@@ -127,7 +127,7 @@ def manifest_path(workspace: Workspace, stage: str, fingerprint: str) -> Path:
 
 
 def find_artefact(workspace: Workspace, stage: str, fingerprint: str) -> Artefact | None:
-    """Return the committed artefact with this fingerprint, whole or damaged, or None; an unreadable manifest is none."""
+    """Return the committed artefact with this fingerprint, whole or damaged; None also if the manifest is damaged."""
     try:
         manifest = Manifest.from_json(manifest_path(workspace, stage, fingerprint).read_bytes())
     except FileNotFoundError:

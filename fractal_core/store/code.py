@@ -1,4 +1,4 @@
-"""What a stage's code is: the modules of fractal_core that its module reaches by import, without comments and docstrings.
+"""What a stage's code is: the modules of fractal_core that it reaches by import, without comments and docstrings.
 
 Static: nothing is imported or executed, so deciding that a stage is current costs a few milliseconds and no torch.
 Imports under `if TYPE_CHECKING:` cannot change what a stage computes and are not followed.

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    Array = pa.Array[Any]
+    # The stubs type arrays by their elements; this code is for any.
+    Array = Any
 
 
 class Hash(Protocol):
@@ -53,5 +54,5 @@ def _text_bytes(present: Array) -> memoryview:
     _, offsets, data = present.buffers()
     if data is None or offsets is None or not len(present):
         return memoryview(b"")
-    bounds = np.frombuffer(offsets, dtype=np.int32)
+    bounds = np.frombuffer(memoryview(offsets), dtype=np.int32)
     return memoryview(data)[bounds[present.offset] : bounds[present.offset + len(present)]]

@@ -45,8 +45,8 @@ class ArtefactInputs:
         return self._files[name].path(name)
 
     def sources(self, name: str) -> list[Path]:
-        """Return external files by name."""
-        return self._sources[name]
+        """Return external files by name; none if there are none of that name."""
+        return self._sources.get(name, [])
 
     @property
     def total_rows(self) -> int:

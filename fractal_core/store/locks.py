@@ -1,4 +1,4 @@
-"""One writer a fingerprint: a lock file with pid, host and time, held by flock so that it cannot outlive its process."""
+"""One writer a fingerprint: a lock file with pid, host and time, held by flock so that it dies with its process."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def source_digests(workspace: Workspace, files: list[Path]) -> list[str]:
             stat = path.stat()
             key = [stat.st_size, stat.st_mtime_ns]
             before = known.get(str(path))
-            # A file changed within the clock's resolution of its first reading could keep its time: inode is compared too.
+            # A file replaced within the clock's resolution keeps its time, but not its inode.
             identity = [*key, stat.st_ino]
             found[str(path)] = before if before and before[1:] == identity else [file_digest(path), *identity]
         except OSError as error:

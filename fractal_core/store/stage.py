@@ -32,7 +32,7 @@ class Inputs(Protocol):
         """Return the path of an input file: one written by an earlier stage, or an external source."""
 
     def sources(self, name: str) -> list[Path]:
-        """Return the external files (input data, encoder weights) declared under `name`."""
+        """Return the external files (input data, encoder weights) declared under `name`; none if there are none."""
 
 
 class Outputs(Protocol):

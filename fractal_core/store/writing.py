@@ -40,7 +40,7 @@ class TableWriter:
         self._digests = {column.name: hashlib.sha256() for column in table.columns}
 
     def write(self, rows: pa.Table | pa.RecordBatch) -> None:
-        """Append rows; raises TypeError if their columns or types are not the declared ones, or a null is not allowed."""
+        """Append rows; raises TypeError if columns or types are not the declared ones, or a null is not allowed."""
         block = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
         if block.column_names != list(self._digests):
             raise TypeError(
@@ -88,6 +88,6 @@ class TableWriter:
         rest = pending.slice(rows)
         self._pending, self._pending_rows = ([rest] if rest.num_rows else []), rest.num_rows
         for name, state in self._digests.items():
-            update_with_array(state, block.column(name).chunk(0))
+            update_with_array(state, block.to_batches()[0].column(name))
         self._open().write_table(block, row_group_size=rows)
         self._rows += rows

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
 from fractal_core.errors import InputError
+from fractal_core.text.splits import SPLIT_NAMES
 
 TEXT_FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
 BINARY_FORMATS = {".parquet": "parquet", ".arrow": "arrow"}
 KNOWN_SUFFIXES = (*TEXT_FORMATS, *(f"{suffix}.gz" for suffix in TEXT_FORMATS), *BINARY_FORMATS)
+
+
+_SPLIT_NAME = re.compile(r"(train|dev|val|valid|validation|test)(-\d+-of-\d+)?\.", re.IGNORECASE)
 
 
 class Format(NamedTuple):
@@ -68,6 +73,21 @@ def input_files(paths: list[Path]) -> list[Path]:
         else:
             raise InputError(f"There is no file or folder {path}{_suggestion(path)}.")
     return sorted(found)
+
+
+def files_by_split(files: list[Path]) -> dict[str, list[Path]]:
+    """Group files by the split that their names say: train.jsonl, dev.csv.gz, test-00000-of-00002.parquet.
+
+    Returns:
+        Split -> files, "" for those without. Names count only if they say train and at least one other split: a lone
+        train.jsonl is all the data there is, to be split like any other.
+    """
+    groups: dict[str, list[Path]] = {}
+    for path in files:
+        found = _SPLIT_NAME.match(path.name)
+        groups.setdefault(SPLIT_NAMES[found[1].lower()] if found else "", []).append(path)
+    named = groups.keys() - {""}
+    return groups if "train" in named and len(named) > 1 else {"": files}
 
 
 def _data_files(folder: Path) -> Iterator[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -12,7 +12,7 @@ from fractal_core.text.checks import check_columns, check_labels, check_rejects
 from fractal_core.text.files import source_names
 from fractal_core.text.records import RAW_CHARACTERS, REJECTS_SCHEMA, Reject
 from fractal_core.text.rows import raw_rows
-from fractal_core.text.splits import split_of
+from fractal_core.text.splits import SPLITS, split_of
 from fractal_core.text.spool import SPOOL_SCHEMA, Spool, SpoolWriter
 from fractal_core.text.validation import validate
 
@@ -39,7 +39,8 @@ def read(inputs: Inputs, params: ReadParams, outputs: Outputs, runtime: Runtime)
     source and line; of rows with one id the first by file name and line is kept. Memory does not grow with the input.
 
     Args:
-        inputs: external files "input", as `input_files` expands them.
+        inputs: external files "input", as `input_files` expands them, and "input.train", "input.dev" and "input.test"
+            for files whose name says their split; a split column has precedence, a hash of the group comes last.
         params: names of the columns, aggregation, seed, and the shares of dev, test and bad rows.
         outputs: tables `responses` (by response_id) and `rejects` (by source and line).
         runtime: shows the progress in bytes and notes how many rows were rejected.
@@ -48,9 +49,10 @@ def read(inputs: Inputs, params: ReadParams, outputs: Outputs, runtime: Runtime)
         InputError: if a file cannot be read or lacks a column, there are no rows or too many bad ones, or the labels
             of the training responses are missing or all the same. Nothing has been written then.
     """
-    files = inputs.sources("input")
+    splits = {file: split for split in ("", *SPLITS) for file in inputs.sources(f"input.{split}".rstrip("."))}
+    files = sorted(splits)
     valid, bad = outputs.scratch("valid.parquet"), outputs.scratch("bad.parquet")
-    rows = _spool(files, params, valid, bad, runtime)
+    rows = _spool(splits, params, valid, bad, runtime)
     if rows == 0:
         names = ", ".join(str(file) for file in files[:3]) + (", ..." if len(files) > 3 else "")
         raise InputError(f"The input has no rows ({names}): give files with one response a row.")
@@ -68,16 +70,16 @@ def read(inputs: Inputs, params: ReadParams, outputs: Outputs, runtime: Runtime)
         runtime.note(f"Rejected {rejected} of {rows} rows ({counts}): see the table rejects.")
 
 
-def _spool(files: Sequence[Path], params: ReadParams, valid: Path, bad: Path, runtime: Runtime) -> int:
+def _spool(splits: Mapping[Path, str], params: ReadParams, valid: Path, bad: Path, runtime: Runtime) -> int:
     """Read and judge all rows, write them to the two files, and return how many there are."""
     count = 0
     wanted = [getattr(params.columns, key) for key in type(params.columns).model_fields]
     with (
         SpoolWriter(valid, SPOOL_SCHEMA) as responses,
         SpoolWriter(bad, REJECTS_SCHEMA) as rejects,
-        runtime.progress("read", sum(file.stat().st_size for file in files)) as progress,
+        runtime.progress("read", sum(file.stat().st_size for file in splits)) as progress,
     ):
-        for file, source in source_names(list(files)).items():
+        for file, source in source_names(sorted(splits)).items():
             on_columns = partial(check_columns, source, columns=params.columns)
             for row in raw_rows(file, source, wanted, on_columns, progress.advance):
                 count += 1
@@ -86,7 +88,7 @@ def _spool(files: Sequence[Path], params: ReadParams, valid: Path, bad: Path, ru
                     rejects.add(judged, len(judged.raw))
                     continue
                 if judged.split is None:
-                    split = split_of(judged.group, params.seed, params.dev_fraction, params.test_fraction)
-                    judged = judged._replace(split=split)
+                    dealt = split_of(judged.group, params.seed, params.dev_fraction, params.test_fraction)
+                    judged = judged._replace(split=splits[file] or dealt)
                 responses.add((*judged, row.raw[:RAW_CHARACTERS]), len(row.raw))
     return count

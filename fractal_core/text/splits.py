@@ -13,6 +13,8 @@ SPLIT_NAMES = {
     "test": "test",
 }
 
+SPLITS = ("train", "dev", "test")
+
 LONGEST_GROUP = 64
 
 

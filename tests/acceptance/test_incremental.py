@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from fractal_core.config_loading import load_config
 from fractal_core.pipeline import STAGE_NAMES
 from fractal_core.planning import make_plan
@@ -114,10 +116,8 @@ def test_failed_run_keeps_finished_stages(runner, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(train_stage, "fit", lambda *args: 1 / 0)
-        try:
+        with pytest.raises(ZeroDivisionError):
             runner.run()
-        except ZeroDivisionError:
-            pass
     assert runner.last.record.state == "failed"
     assert "ZeroDivisionError" in (runner.last.record.error or "")
     assert runner.run() == ALL[4:]

@@ -137,8 +137,18 @@ def test_artefacts_cannot_be_overwritten_by_sql(two_runs):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("sql", ["SHOW TABLES", "DESCRIBE scores", "SUMMARIZE scores", "FROM scores", "EXPLAIN SELECT 1",
-                                 "WITH a AS (SELECT 1) SELECT * FROM a", "VALUES (1)"])  # fmt: skip
+QUESTIONS = [
+    "SHOW TABLES",
+    "DESCRIBE scores",
+    "SUMMARIZE scores",
+    "FROM scores",
+    "EXPLAIN SELECT 1",
+    "WITH a AS (SELECT 1) SELECT * FROM a",
+    "VALUES (1)",
+]
+
+
+@pytest.mark.parametrize("sql", QUESTIONS)
 def test_every_kind_of_question_is_answered(two_runs, sql):
     """What only reads is allowed."""
     assert _rows(two_runs[0], sql)

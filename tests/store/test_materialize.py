@@ -123,7 +123,7 @@ def test_empty_output_of_a_stage_with_input_is_an_error(bench, monkeypatch):
 
 
 def test_second_process_waits_and_reuses(bench):
-    """While another holder has the lock of a fingerprint, a run waits; then it finds the artefact and computes nothing."""
+    """While another holder has the lock, a run waits; then it finds the artefact and computes nothing."""
     first, second = bench.run()
     manifest = manifest_path(bench.workspace, "second", second.artefact.fingerprint)
     hidden = manifest.rename(manifest.with_suffix(".hidden"))

@@ -13,7 +13,7 @@ import pytest
 
 from fractal_core.config import Columns
 from fractal_core.tables import RESPONSES, TABLES
-from fractal_core.text.files import input_files
+from fractal_core.text.files import files_by_split, input_files
 from fractal_core.text.reading import read
 from fractal_core.text.segmentation import segment
 
@@ -28,9 +28,8 @@ class FakeInputs:
         self._tables = tables
 
     def sources(self, name: str) -> list[Path]:
-        """Return the files."""
-        assert name == "input"
-        return list(self._files)
+        """Return the files, named by split as the pipeline does."""
+        return files_by_split(self._files).get(name.removeprefix("input").removeprefix("."), [])
 
     def rows(self, name: str) -> int:
         """Return the number of rows of a table."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fractal_core.errors import InputError
-from fractal_core.text.files import file_format, input_files, source_names
+from fractal_core.text.files import file_format, files_by_split, input_files, source_names
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -87,3 +87,23 @@ def test_folder_without_data(tmp_path: Path) -> None:
 def test_source_names(names: list[str], expected: list[str], tmp_path: Path) -> None:
     """Sources are named relative to the folder they share."""
     assert list(source_names([tmp_path / name for name in names]).values()) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["train.jsonl", "dev.csv.gz", "test.jsonl"], {"train": 1, "dev": 1, "test": 1}),
+        (
+            ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "validation.parquet"],
+            {"train": 2, "dev": 1},
+        ),
+        (["train.jsonl", "test.jsonl", "extra.jsonl"], {"train": 1, "test": 1, "": 1}),
+        (["train.jsonl"], {"": 1}),
+        (["dev.jsonl", "test.jsonl"], {"": 2}),
+        (["trained.jsonl", "test_results.jsonl", "a.jsonl"], {"": 3}),
+    ],
+)
+def test_files_by_split(names: list[str], expected: dict[str, int]) -> None:
+    """File names say the split only if they say train and another one."""
+    groups = files_by_split([Path("folder", name) for name in names])
+    assert {split: len(files) for split, files in groups.items()} == expected

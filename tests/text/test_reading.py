@@ -286,6 +286,17 @@ def test_splits_by_group(tmp_path: Path, read_files: Read) -> None:
     assert found[0] != found[1]
 
 
+def test_file_names_say_the_split(tmp_path: Path, read_files: Read) -> None:
+    """train.jsonl and test.jsonl say the split of their rows, but a row's own split has precedence."""
+    rows = simple(9)
+    rows[8]["split"] = "dev"
+    write(tmp_path / "train.jsonl", rows[:6])
+    write(tmp_path / "test.jsonl.gz", rows[6:])
+    result = read_files([tmp_path / "train.jsonl", tmp_path / "test.jsonl.gz"])
+    splits = dict(zip(result.responses["response_id"].to_pylist(), result.responses["split"].to_pylist(), strict=True))
+    assert [splits[row["id"]] for row in rows] == ["train"] * 6 + ["test"] * 2 + ["dev"]
+
+
 def test_given_splits_are_kept(tmp_path: Path, read_files: Read) -> None:
     """Given splits win, in any of their names; only rows without one are dealt."""
     names = ["train", "Dev", "val", "valid", "validation", " test ", "", None]

@@ -1,0 +1,125 @@
+"""The main job on real data, as a user runs it: accuracy, seconds a stage cold and warm, peak memory.
+
+    python -m benchmarks.main_job [--data FOLDER] [--output benchmarks/RESULTS.md] [NAME ...]
+
+Every figure is of this run on this machine. Each set gets a fresh workspace and a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+SETS = {"lfqa_verification": "min", "qa_feedback_relevance": "avg", "multispanqa": "max"}
+MORE = {"qa_feedback_factuality": "min", "faithbench": "min", "processbench": "min", "wikiqa": "max"}
+PRIORS = ("document_similarity", "query_similarity", "evidence_prior")
+MARK = "<!-- main job: written by benchmarks/main_job.py -->"
+
+
+def run_set(name: str, aggregation: str, data: Path) -> dict[str, Any]:
+    """Run one data set cold and warm and return what the command line says of it, with wall times and peak memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "fractal.toml"
+        config.write_text(f'aggregation = "{aggregation}"\n[input]\npath = {json.dumps(str(data / name))}\n')
+        cold, cold_seconds = _fractal("run", str(config), "--workspace", f"{folder}/ws")
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+        warm, warm_seconds = _fractal("run", str(config), "--workspace", f"{folder}/ws")
+        assert all(stage["reused"] for stage in warm["stages"])
+    test = next(row for row in cold["sentence_auc"] if row["split"] == "test")
+    return {
+        "name": name,
+        "aggregation": aggregation,
+        "responses": cold["responses"],
+        "sentences": cold["sentences"],
+        "score": test["score"],
+        "priors": {prior: test[prior] for prior in PRIORS if prior in test},
+        "posterior": test.get("posterior"),
+        "stages": {stage["stage"]: stage["seconds"] for stage in cold["stages"]},
+        "cold": cold_seconds,
+        "warm": warm_seconds,
+        "peak": peak,
+    }
+
+
+def _fractal(*arguments: str) -> tuple[dict[str, Any], float]:
+    started = time.perf_counter()
+    command = [sys.executable, "-c", "from fractal_core.cli import main; main()", *arguments, "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed: {result.stderr}")
+    return json.loads(result.stdout), time.perf_counter() - started
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Return the results as Markdown."""
+    lines = [
+        MARK,
+        "## The main job on real data",
+        "",
+        f"`python -m benchmarks.main_job {' '.join(r['name'] for r in results)}`, {time.strftime('%Y-%m-%d')}, "
+        f"{os.cpu_count()} CPU cores ({platform.machine()}), no GPU, Python {platform.python_version()}. "
+        "Response labels only, default configuration, MiniLM, position features off.",
+        "",
+        "Sentence AUC-ROC on test, against gold labels that the method never sees. `posterior` also knows the label of "
+        "the test response itself, as it is for labelled responses.",
+        "",
+        "| set | aggregation | score | best prior alone | document | query | evidence | posterior |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for r in results:
+        best = max(r["priors"], key=r["priors"].__getitem__)
+        priors = [f"{r['priors'][p]:.3f}" if p in r["priors"] else "-" for p in PRIORS]
+        lines.append(
+            f"| {r['name']} | {r['aggregation']} | **{r['score']:.3f}** | {r['priors'][best]:.3f} ({best}) | "
+            f"{' | '.join(priors)} | {r['posterior']:.3f} |"
+        )
+    stages = list(results[0]["stages"])
+    lines += [
+        "",
+        "Seconds. Cold: the stages below, and Prefect's start and stop; warm: everything reused. Peak memory of one process.",
+        "",
+        f"| set | responses | sentences | {' | '.join(stages)} | cold, all | warm, all | peak GB |",
+        "|---" * (len(stages) + 6) + "|",
+    ]
+    for r in results:
+        seconds = " | ".join(f"{r['stages'][stage]:.1f}" for stage in stages)
+        lines.append(
+            f"| {r['name']} | {r['responses']:,} | {r['sentences']:,} | {seconds} | "
+            f"{r['cold']:.1f} | {r['warm']:.1f} | {r['peak']:.2f} |"
+        )
+    return "\n".join([*lines, MARK]) + "\n"
+
+
+def put(text: str, path: Path) -> None:
+    """Replace this benchmark's part of a file, or add it."""
+    before = path.read_text(encoding="utf-8") if path.is_file() else "# Results\n\n"
+    parts = before.split(MARK)
+    kept = parts[0] + parts[2].lstrip("\n") if len(parts) == 3 else before
+    path.write_text(kept.rstrip("\n") + "\n\n" + text, encoding="utf-8")
+
+
+def main() -> None:
+    """Run the sets asked for and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("names", nargs="*", default=list(SETS))
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("FRACTAL_DATA", "../shared/data")))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/RESULTS.md"))
+    arguments = parser.parse_args()
+    results = []
+    for name in arguments.names:
+        results.append(run_set(name, (SETS | MORE)[name], arguments.data.resolve()))
+        print(json.dumps(results[-1]), flush=True)
+    put(table(results), arguments.output)
+
+
+if __name__ == "__main__":
+    main()

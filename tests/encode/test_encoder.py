@@ -1,0 +1,88 @@
+"""The encoder against the obvious: one text at a time, pooled by hand in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from fractal_core.encode.encoder import Encoder
+from fractal_core.encode.models import default_model_folder
+from fractal_core.errors import InputError
+
+TEXTS = ["milk", "a longer text about heated milk, 120 degrees", "", "two words", "milk", "x y" * 90]
+
+
+def by_hand(folder, text, max_tokens):
+    """Encode one text alone: pooled vector and unit token vectors of the middle and last layer, in float64."""
+    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    model = AutoModel.from_pretrained(str(folder)).eval()
+    coded = tokenizer(
+        text, truncation=True, max_length=max_tokens, return_tensors="pt", return_special_tokens_mask=True
+    )
+    special = coded.pop("special_tokens_mask")[0].bool()
+    with torch.no_grad():
+        states = model(**coded, output_hidden_states=True).hidden_states
+    layers = [states[(len(states) - 1) // 2][0].double(), states[-1][0].double()]
+    pooled = layers[1].mean(dim=0)
+    tokens = [(layer / layer.norm(dim=1, keepdim=True))[~special].numpy() for layer in layers]
+    return (pooled / pooled.norm()).numpy(), tokens
+
+
+def test_batched_vectors_equal_single_ones(tiny_encoder):
+    """Padding and batching change neither the pooled nor the token vectors."""
+    for reading, text in zip(Encoder(tiny_encoder, 64, "cpu", 256).read(TEXTS), TEXTS, strict=True):
+        pooled, tokens = by_hand(tiny_encoder, text, 64)
+        assert reading.pooled @ pooled >= 0.9999
+        assert reading.pooled.dtype == np.float32
+        assert reading.tokens.shape == (2, *tokens[0].shape)
+        np.testing.assert_allclose(reading.tokens[0], tokens[0], atol=2e-3)
+        np.testing.assert_allclose(reading.tokens[1], tokens[1], atol=2e-3)
+
+
+def test_order_does_not_matter(tiny_encoder):
+    """The vectors of a text are the same wherever it stands in the list."""
+    encoder = Encoder(tiny_encoder, 64, "cpu", 128)
+    forward, backward = encoder.read(TEXTS), encoder.read(TEXTS[::-1])[::-1]
+    for one, other in zip(forward, backward, strict=True):
+        np.testing.assert_allclose(one.pooled, other.pooled, atol=1e-5)
+        assert one.token_ids.tolist() == other.token_ids.tolist()
+
+
+def test_same_input_gives_the_same_bytes(tiny_encoder):
+    """Two encoders with the same settings agree to the last bit."""
+    one, other = (Encoder(tiny_encoder, 64).read(TEXTS) for _ in range(2))
+    assert [r.pooled.tobytes() + r.tokens.tobytes() for r in one] == [
+        r.pooled.tobytes() + r.tokens.tobytes() for r in other
+    ]
+
+
+def test_offsets_point_into_the_text(tiny_encoder):
+    """Every token's offsets cut its own characters out of the text; special tokens are left out."""
+    (reading,) = Encoder(tiny_encoder, 64).read(["cat 42"])
+    assert [tuple(offset) for offset in reading.offsets] == [(0, 1), (1, 2), (2, 3), (4, 5), (5, 6)]
+
+
+def test_long_texts_are_cut(tiny_encoder):
+    """A text has at most max_tokens tokens, two of them special."""
+    (reading,) = Encoder(tiny_encoder, 16).read(["x y" * 90])
+    assert len(reading.token_ids) == 14
+
+
+def test_a_folder_without_a_model_is_an_input_error(tmp_path):
+    """An unreadable folder is reported in one sentence that names it."""
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        Encoder(tmp_path, 16)
+
+
+def test_packaged_minilm_knows_what_sentences_mean():
+    """The packaged MiniLM puts paraphrases nearer than strangers, in 384 dimensions."""
+    encoder = Encoder(default_model_folder(), 256)
+    milk, cream, law = (
+        reading.pooled
+        for reading in encoder.read(["Milk forms a skin when heated.", "A film appears on hot milk.", "The court sat."])
+    )
+    assert encoder.dimensions == 384
+    assert milk @ cream > 0.5 > 0.2 > milk @ law
