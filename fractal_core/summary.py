@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -79,10 +83,24 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         line(f"sentence AUC-ROC on {figure['split']}: {_figures(figure)}")
     line("")
     if summary["labels"]:
-        line(f"labels: {summary['labels']}")
-    line(f"tables: {summary['workspace']} (run {summary['run_id']})")
+        line(f"labels: {_near(summary['labels'])}")
+    line(f"tables: {_near(summary['workspace'])} (run {summary['run_id']})")
     if "pseudolabel" in {stage["stage"] for stage in summary["stages"]}:
-        line(f'try: fractal query "{_QUERY}"')
+        line(f'try: {_program()} query "{_QUERY}"{_workspace_option(summary["workspace"])}')
+
+
+def _near(path: str) -> str:
+    """Write a path as seen from here, if it is below here."""
+    return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else path
+
+
+def _program() -> str:
+    """Say how this program can be called: by its name if the shell finds it."""
+    return "fractal" if shutil.which("fractal") else _near(str(Path(sys.argv[0]).absolute()))
+
+
+def _workspace_option(workspace: str) -> str:
+    return "" if Path(workspace) == Path.cwd() / ".fractal" else f" --workspace {_near(workspace)}"
 
 
 def plan_rows(steps: Sequence[StagePlan]) -> list[dict[str, Any]]:

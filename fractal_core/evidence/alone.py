@@ -1,4 +1,4 @@
-"""What a sentence shows by itself: lists, names, hedges, first person, equations that hold or do not."""
+"""What a sentence shows by itself: names, numbers, lists, hedges, first person, equations that hold or do not."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from fractal_core.evidence.arithmetic import check_equations
 from fractal_core.evidence.words import STOPWORDS, Words
 
 NAMES = (
-    "name_share", "listing_share", "stopword_share", "formula_share", "hedged", "first_person", "refers_back",
-    "concludes", "equations_right", "equations_wrong",
+    "name_share", "number_share", "digit_share", "listing_share", "stopword_share", "formula_share", "hedged",
+    "first_person", "refers_back", "concludes", "equations_right", "equations_wrong",
 )  # fmt: skip
 _HEDGE = re.compile(
     r"\b(?:may|might|could|perhaps|possibly|probably|likely|unlikely|seems?|appears?|apparently|suggests?|usually|often"
@@ -35,6 +35,8 @@ def look_alone(text: str, words: Words) -> list[float]:
     checked = check_equations(text)
     return [
         len(words.names) / count,
+        len(words.numbers) / count,
+        sum(map(str.isdigit, text)) / max(len(text), 1),
         joined / count,
         sum([word in STOPWORDS for word in words.words]) / count,
         sum(map(text.count, _FORMULA)) / max(len(text), 1),

@@ -1,8 +1,11 @@
 """The evidence features: name, meaning and expected sign of each. The extraction lives in its sibling modules.
 
 No feature looks at a sentence's place in its response, at the sentences beside it, at the length of the response or at
-other responses, and none is the sentence's own length: length only normalises (shares and means). The signs were set by
-meaning, before any label was looked at.
+other responses, and none is the sentence's own length: length only normalises (shares and means).
+
+A sign is what the feature means for a sentence, whatever the data: a supported sentence finds its words and tokens in
+its context; a relevant one is near the query's question word and holds what it asks for. Features that may go either
+way have none: repeating the query is no answer, and cosines to whole chunks and last-layer tokens measure topic.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ class Feature:
 
 _COSINES = (
     Feature("cos_query", "Cosine to the query.", 1, "query"),
-    Feature("cos_chunk_best", "Cosine to the nearest context chunk.", 1, "context"),
+    Feature("cos_chunk_best", "Cosine to the nearest context chunk.", 0, "context"),
     Feature("cos_chunk_mean", "Mean cosine to the context chunks.", 0, "context"),
     Feature("cos_context_sentence_best", "Cosine to the nearest context sentence.", 1, "context"),
     Feature(
@@ -37,32 +40,42 @@ _COSINES = (
     ),
     Feature("cos_support_query", "Cosine of the query to the context sentence nearest to the sentence.", 0, "context"),
 )
+# Statistic, meaning, sign in the middle layer, sign in the last layer (None: not taken there).
 _CONTEXT_STATISTICS = (
-    ("mean", "Mean over the sentence's tokens of the largest cosine to a context token", 1),
-    ("min", "The same of its worst matched token", 1),
-    ("low", "The tenth percentile over its tokens of that cosine", 1),
-    ("weak_share", "Share of its tokens without a near token in the context", -1),
-    ("rare_mean", "Mean over its tokens of that cosine, rare tokens counting more", 1),
-    ("content_min", "That cosine of its worst matched content token", 1),
-    ("number_min", "That cosine of its worst matched number", 1),
-    ("name_min", "That cosine of its worst matched capitalised name", 1),
-    ("best_sentence", "Mean over its tokens of the largest cosine to a token of one context sentence, the best one", 1),
+    ("mean", "Mean over the sentence's tokens of the largest cosine to a context token", 1, 0),
+    ("min", "The same of its worst matched token", 1, 0),
+    ("low", "The tenth percentile over its tokens of that cosine", 1, 0),
+    ("rare_mean", "Mean over its tokens of that cosine, rare tokens counting more", 1, 0),
+    ("content_min", "That cosine of its worst matched content token", 1, 0),
+    (
+        "best_sentence",
+        "Mean over its tokens of the largest cosine to a token of the best single context sentence",
+        1,
+        0,
+    ),
+    ("weak_share", "Share of its tokens without a near token in the context", -1, None),
+    ("number_min", "That cosine of its worst matched number", 1, None),
+    ("name_min", "That cosine of its worst matched capitalised name", 1, None),
 )
 _QUERY_STATISTICS = (
-    ("mean", "Mean over the sentence's tokens of the largest cosine to a query token", 1),
-    ("content_mean", "The same over its content tokens", 1),
-    ("reverse_mean", "Mean over the query's tokens of the largest cosine to a token of the sentence", 1),
-    ("reverse_rare_mean", "The same, rare query tokens counting more", 1),
-    ("reverse_min", "The same of the query token the sentence matches worst", 1),
-    ("asked_best", "Largest cosine of the query's question word (who, how many) to a token of the sentence", 1),
-    ("asked_mean", "Mean cosine of the query's question word to the tokens of the sentence", 1),
+    ("mean", "Mean over the sentence's tokens of the largest cosine to a query token", 0, 1),
+    (
+        "reverse_rare_mean",
+        "Mean over the query's tokens, by rarity, of the largest cosine to one of the sentence's",
+        0,
+        0,
+    ),
+    ("reverse_min", "That cosine of the query token the sentence matches worst", 0, 0),
+    ("asked_best", "Largest cosine of the query's question word (who, how many) to a token of the sentence", 0, 1),
+    ("asked_mean", "Mean cosine of the query's question word to the tokens of the sentence", 0, 1),
 )
 _LAYERS = (("mid", "the encoder's middle layer"), ("last", "the encoder's last layer"))
 _MAXSIM = tuple(
     Feature(f"maxsim_{layer}_{side}_{name}", f"{doc}, in {where}.", sign, side)
     for side, statistics in (("context", _CONTEXT_STATISTICS), ("query", _QUERY_STATISTICS))
-    for layer, where in _LAYERS
-    for name, doc, sign in statistics
+    for number, (layer, where) in enumerate(_LAYERS)
+    for name, doc, *signs in statistics
+    if (sign := signs[number]) is not None
 )
 _LEXICAL_CONTEXT = (
     Feature("word_cover", "Share of the sentence's words that occur in the context.", 1, "context"),
@@ -118,26 +131,26 @@ _LEXICAL_CONTEXT = (
     ),
 )
 _LEXICAL_QUERY = (
-    Feature("query_cover", "Share of the query's content words, by rarity, that the sentence holds.", 1, "query"),
-    Feature("query_content_cover", "Share of the query's content words that the sentence holds.", 1, "query"),
-    Feature("query_bigram_cover", "Share of the query's pairs of adjacent words that the sentence holds.", 1, "query"),
-    Feature("query_bm25", "BM25 of the sentence for the query.", 1, "query"),
+    Feature("query_cover", "Share of the query's content words, by rarity, that the sentence holds.", 0, "query"),
+    Feature("query_bigram_cover", "Share of the query's pairs of adjacent words that the sentence holds.", 0, "query"),
+    Feature("query_bm25", "BM25 of the sentence for the query.", 0, "query"),
     Feature(
         "query_rarest_missing",
         "Rarity of the query's rarest content word that the sentence lacks; 0 if none.",
-        -1,
+        0,
         "query",
     ),
     Feature("query_novelty", "Share of the sentence's content words that are not in the query.", 0, "query"),
     Feature(
         "query_lead",
         "How early its first word from the query comes: 1 at its start, 1/2 after a word; 0 if none.",
-        1,
+        0,
         "query",
     ),
-    Feature("query_number_cover", "Share of the query's numbers that the sentence holds.", 1, "query"),
+    Feature("query_number_cover", "Share of the query's numbers that the sentence holds.", 0, "query"),
     Feature("number_from_query_share", "Share of the sentence's numbers that are in the query.", 0, "query"),
     Feature("new_name_share", "Capitalised names that are not in the query, a word.", 0, "query"),
+    Feature("new_number_share", "Numbers that are not in the query, a word.", 0, "query"),
     Feature(
         "answer_type_match",
         "1 if it holds a number, name or reason as the query asks for, that is not in the query.",
@@ -148,6 +161,8 @@ _LEXICAL_QUERY = (
 )
 _ALONE = (
     Feature("name_share", "Share of its words that are capitalised names.", 0, "response"),
+    Feature("number_share", "Distinct numbers in it, a word.", 0, "response"),
+    Feature("digit_share", "Share of its characters that are digits.", 0, "response"),
     Feature("listing_share", "Commas, semicolons, and, or: how many a word.", 0, "response"),
     Feature("stopword_share", "Share of its words that are stopwords.", 0, "response"),
     Feature("formula_share", "Share of its characters that are signs of formulas.", 0, "response"),

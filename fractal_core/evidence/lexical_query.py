@@ -8,9 +8,9 @@ from fractal_core.evidence.rarity import Rarity
 from fractal_core.evidence.words import Words, is_content, stem
 
 NAMES = (
-    "query_cover", "query_content_cover", "query_bigram_cover", "query_bm25", "query_rarest_missing", "query_novelty",
-    "query_lead", "query_number_cover", "number_from_query_share", "new_name_share", "answer_type_match",
-    "answer_type_share",
+    "query_cover", "query_bigram_cover", "query_bm25", "query_rarest_missing", "query_novelty",
+    "query_lead", "query_number_cover", "number_from_query_share", "new_name_share", "new_number_share",
+    "answer_type_match", "answer_type_share",
 )  # fmt: skip
 _K1, _B, _TYPICAL_STEMS = 1.2, 0.75, 12.0
 _REASON_WORDS = frozenset((
@@ -39,7 +39,6 @@ def compare_with_query(sentence: Words, query: Words, kind: str, rarity: Rarity)
     gain = (_K1 + 1) / (1 + _K1 * (1 - _B + _B * len(sentence.stems) / _TYPICAL_STEMS))
     return [
         _share(held_weight, total),
-        _share(len(held), len(weights)),
         _share(len(query.bigrams & sentence.bigrams), len(query.bigrams)),
         _share(held_weight * gain, total),
         max([weight for root, weight in weights.items() if root not in sentence.stems], default=0.0),
@@ -48,6 +47,7 @@ def compare_with_query(sentence: Words, query: Words, kind: str, rarity: Rarity)
         _share(len(query.numbers & sentence.numbers), len(query.numbers)),
         _share(len(query.numbers & sentence.numbers), len(sentence.numbers)),
         _share(len(new_names), len(sentence.words)),
+        _share(len(sentence.numbers - query.numbers), len(sentence.words)),
         *_answer(sentence, query, kind, new_names),
     ]
 

@@ -15,19 +15,18 @@ from fractal_core.evidence.ragged import run_mean, run_min, run_quantile
 from fractal_core.evidence.similarity import ContextVectors
 from fractal_core.evidence.tokens import SentenceTokens, describe_tokens
 
-_CONTEXT = (
-    "mean", "min", "low", "weak_share", "rare_mean", "content_min", "number_min", "name_min", "best_sentence",
-)  # fmt: skip
-_QUERY = ("mean", "content_mean", "reverse_mean", "reverse_rare_mean", "reverse_min", "asked_best", "asked_mean")
+_CONTEXT = ("mean", "min", "low", "rare_mean", "content_min", "best_sentence")
+_CONTEXT_MIDDLE = ("weak_share", "number_min", "name_min")
+_QUERY = ("mean", "reverse_rare_mean", "reverse_min", "asked_best", "asked_mean")
 LAYERS = ("mid", "last")
-NAMES = tuple(
-    f"maxsim_{layer}_{side}_{statistic}"
-    for side, statistics in (("context", _CONTEXT), ("query", _QUERY))
-    for layer in LAYERS
-    for statistic in statistics
+_CONTEXT_NAMES = (
+    *(f"maxsim_{layer}_context_{statistic}" for layer in LAYERS for statistic in _CONTEXT),
+    *(f"maxsim_mid_context_{statistic}" for statistic in _CONTEXT_MIDDLE),
 )
+_QUERY_NAMES = tuple(f"maxsim_{layer}_query_{statistic}" for layer in LAYERS for statistic in _QUERY)
+NAMES = (*_CONTEXT_NAMES, *_QUERY_NAMES)
 _LOW_QUANTILE = 0.1
-_WEAK = (0.7, 0.6)  # below this cosine a token counts as unmatched, in the middle and the last layer
+_WEAK = 0.7  # below this cosine in the middle layer a token counts as unmatched
 
 
 def compare_tokens(
@@ -87,31 +86,34 @@ def _against_context(
     materials: Sequence[Material], side: Side, readings: Mapping[str, Reading], described: SentenceTokens, device: str
 ) -> np.ndarray:
     count = len(described.lengths)
-    found = np.full((count, len(LAYERS) * len(_CONTEXT)), np.nan)
     pairs, _, covered = _pairs(materials, side, readings)
     if not pairs:
-        return found
+        return np.full((count, len(_CONTEXT_NAMES)), np.nan)
     matches = match_tokens(pairs, device)
     kept = covered[described.sentence]
     runs, weights = described.sentence[kept], described.weights[kept]
     content, number, name = described.content[kept], described.number[kept], described.name[kept]
-    empty = described.lengths == 0
-    for layer in range(len(LAYERS)):
-        values = np.concatenate([match.nearest[layer] for match in matches]).astype(np.float64)
+    columns = []
+    nearest = [np.concatenate([match.nearest[layer] for match in matches]) for layer in range(len(LAYERS))]
+    for layer, values in enumerate(nearest):
         best = np.full(count, np.nan)
         best[covered] = np.concatenate([match.best_part[layer] for match in matches])
-        best[empty] = np.nan
-        columns = [
+        best[described.lengths == 0] = np.nan
+        columns += [
             run_mean(values, runs, count),
             run_min(values, runs, count),
             run_quantile(values, runs, count, _LOW_QUANTILE),
-            run_mean((values < _WEAK[layer]).astype(np.float64), runs, count),
             run_mean(values, runs, count, weights),
-            *(run_min(values[kind], runs[kind], count) for kind in (content, number, name)),
+            run_min(values[content], runs[content], count),
             best,
         ]
-        found[:, layer * len(_CONTEXT) : (layer + 1) * len(_CONTEXT)] = np.stack(columns, axis=1)
-    return found
+    middle = nearest[0]
+    columns += [
+        run_mean((middle < _WEAK).astype(np.float64), runs, count),
+        run_min(middle[number], runs[number], count),
+        run_min(middle[name], runs[name], count),
+    ]
+    return np.stack(columns, axis=1)
 
 
 def _against_query(
@@ -124,19 +126,18 @@ def _against_query(
     device: str,
 ) -> np.ndarray:
     count = len(described.lengths)
-    found = np.full((count, len(LAYERS) * len(_QUERY)), np.nan)
     pairs, rows, covered = _pairs(materials, side, readings)
     if not pairs:
-        return found
+        return np.full((count, len(_QUERY_NAMES)), np.nan)
     matches = match_tokens(pairs, device, reverse=True)
-    kept = covered[described.sentence]
-    runs, content = described.sentence[kept], described.content[kept]
+    runs = described.sentence[covered[described.sentence]]
     looking = [
         _QueryTokens.of(materials[row].query or "", query, token_weights) for row in rows if (query := queries[row])
     ]
+    columns = []
     for layer in range(len(LAYERS)):
-        values = np.concatenate([match.nearest[layer] for match in matches]).astype(np.float64)
-        backward = np.full((count, 5), np.nan)
+        values = np.concatenate([match.nearest[layer] for match in matches])
+        backward = np.full((count, len(_QUERY) - 1), np.nan)
         backward[covered] = np.concatenate(
             [
                 _look_back(match.reverse[layer], match.average[layer], query)
@@ -145,13 +146,8 @@ def _against_query(
             ]
         )
         backward[described.lengths == 0] = np.nan
-        columns = [
-            run_mean(values, runs, count),
-            run_mean(values[content], runs[content], count),
-            *backward.T,
-        ]
-        found[:, layer * len(_QUERY) : (layer + 1) * len(_QUERY)] = np.stack(columns, axis=1)
-    return found
+        columns += [run_mean(values, runs, count), *backward.T]
+    return np.stack(columns, axis=1)
 
 
 @dataclass(frozen=True)
@@ -169,12 +165,11 @@ class _QueryTokens:
 
 
 def _look_back(reverse: np.ndarray, average: np.ndarray, query: _QueryTokens) -> np.ndarray:
-    """Return the last five of `_QUERY` from [query tokens, sentences], float64 [sentences, 5]."""
+    """Return all of `_QUERY` but the first from [query tokens, sentences], float64 [sentences, 4]."""
     reverse = reverse.astype(np.float64)
     nothing = np.full(reverse.shape[1], np.nan)
     return np.stack(
         [
-            reverse.mean(axis=0),
             np.average(reverse, axis=0, weights=query.weights),
             reverse.min(axis=0),
             reverse[query.asked].mean(axis=0) if len(query.asked) else nothing,
