@@ -21,7 +21,7 @@ from typing import Any
 
 SETS = {"lfqa_verification": "min", "qa_feedback_relevance": "avg", "multispanqa": "max"}
 MORE = {"qa_feedback_factuality": "min", "faithbench": "min", "processbench": "min", "wikiqa": "max"}
-PRIORS = ("document_similarity", "query_similarity", "evidence_prior")
+PRIORS = ("document_similarity", "query_similarity", "context_evidence", "query_evidence")
 MARK = "<!-- main job: written by benchmarks/main_job.py -->"
 
 
@@ -72,8 +72,9 @@ def table(results: list[dict[str, Any]]) -> str:
         "Sentence AUC-ROC on test, against gold labels that the method never sees. `posterior` also knows the label of "
         "the test response itself, as it is for labelled responses.",
         "",
-        "| set | aggregation | score | best prior alone | document | query | evidence | posterior |",
-        "|---|---|---|---|---|---|---|---|",
+        "| set | aggregation | score | best prior alone | document | query | context evidence | query evidence "
+        "| posterior |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in results:
         best = max(r["priors"], key=r["priors"].__getitem__)
@@ -85,7 +86,7 @@ def table(results: list[dict[str, Any]]) -> str:
     stages = list(results[0]["stages"])
     lines += [
         "",
-        "Seconds. Cold: the stages below, and Prefect's start and stop; warm: everything reused. Peak memory of one process.",
+        "Seconds. Cold: these stages, and Prefect's start and stop; warm: everything reused. Peak memory of one process.",
         "",
         f"| set | responses | sentences | {' | '.join(stages)} | cold, all | warm, all | peak GB |",
         "|---" * (len(stages) + 6) + "|",

@@ -96,7 +96,8 @@ class PriorWeights(Section):
 
     document: Fraction = Field(0.0, description="Pull towards similarity with the context.")
     query: Fraction = Field(0.0, description="Pull towards similarity with the query.")
-    evidence: Fraction = Field(0.0, description="Pull towards the evidence prior.")
+    context_evidence: Fraction = Field(0.0, description="Pull towards the evidence against the context.")
+    query_evidence: Fraction = Field(0.0, description="Pull towards the evidence against the query.")
     correlation: Fraction = Field(0.0, description="Correlated sentences of a response score alike.")
     neighbours: Fraction = Field(0.0, description="Similar sentences of different responses score alike.")
 
@@ -120,7 +121,9 @@ class TrainConfig(Section):
     epochs: int = Field(200, ge=1, le=10_000, description="Most epochs; the best one by validation bag loss is kept.")
     batch_responses: int = Field(256, ge=1, description="Responses a step.")
     learning_rate: float = Field(0.02, gt=0.0, le=10.0, description="Adam's learning rate.")
-    prior_offset: bool = Field(True, description="Start from the evidence prior and learn a correction to it.")
+    prior_offset: bool = Field(
+        True, description="Start from the evidence prior that explains the labels best and learn a correction to it."
+    )
     prior_weights: PriorWeights = Field(
         default_factory=PriorWeights, description="Weights of the prior terms in the loss."
     )

@@ -114,13 +114,14 @@ def _encoder_sources(config: RunConfig) -> dict[str, list[Path]]:
 
 _KEYS = ("response_id", "sentence_index")
 _FEATURES = tuple(feature.name for feature in FEATURES)
+PRIOR_COLUMNS = ("document_similarity", "query_similarity", "context_evidence", "query_evidence")
 _TRAINING_READS = {
     "read.responses": ("response_id", "label", "split", "group"),
     "segment.sentences": (*_KEYS, "text"),
     "embed.embeddings": ("text_hash", "vector"),
     "embed.evidence": (*_KEYS, *_FEATURES),
     "priors.priors": (
-        *_KEYS, "document_similarity", "query_similarity", "evidence_prior", "neighbour_ids", "neighbour_similarities",
+        *_KEYS, *PRIOR_COLUMNS, "neighbour_ids", "neighbour_similarities",
     ),
 }  # fmt: skip
 
@@ -201,7 +202,7 @@ STAGES: tuple[Stage, ...] = (
         reads={
             "read.responses": ("response_id", "label", "split"),
             "segment.sentences": (*_KEYS, "gold"),
-            "priors.priors": ("document_similarity", "query_similarity", "evidence_prior"),
+            "priors.priors": PRIOR_COLUMNS,
             "pseudolabel.pseudolabels": (*_KEYS, "score", "posterior", "pseudolabel"),
         },
         writes=("metrics",),
@@ -216,7 +217,7 @@ STAGES: tuple[Stage, ...] = (
         reads={
             "read.responses": ("response_id", "query", "label", "split"),
             "segment.sentences": (*_KEYS, "start", "end", "text", "gold"),
-            "priors.priors": ("document_similarity", "query_similarity", "evidence_prior"),
+            "priors.priors": PRIOR_COLUMNS,
             "pseudolabel.pseudolabels": ("score", "posterior", "pseudolabel", "confidence"),
         },
         writes=(),

@@ -1,4 +1,4 @@
-"""The README's reference, generated from the commands, the tables and the configuration: `python -m fractal_core.reference`."""
+"""The README's reference, from commands, tables and configuration: `python -m fractal_core.reference` writes it."""
 
 from __future__ import annotations
 

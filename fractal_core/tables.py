@@ -132,9 +132,15 @@ PRIORS = Table(
         Column("document_similarity", pa.float32(), "(1 + cosine) / 2 to the best context chunk.", nullable=True),
         Column("query_similarity", pa.float32(), "(1 + cosine) / 2 to the query.", nullable=True),
         Column(
-            "evidence_prior",
+            "context_evidence",
             pa.float32(),
-            "Mean of the signed z-scores of the evidence: no labels used.",
+            "How much the comparison with the context speaks for it: mean of signed z-scores, no labels used.",
+            nullable=True,
+        ),
+        Column(
+            "query_evidence",
+            pa.float32(),
+            "How much the comparison with the query speaks for it: mean of signed z-scores, no labels used.",
             nullable=True,
         ),
         Column(

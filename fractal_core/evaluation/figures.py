@@ -22,7 +22,8 @@ BINARY: dict[str, dict[str, Metric]] = {
     "pseudolabel": {"accuracy": accuracy},
     "document_similarity": RANKING,
     "query_similarity": RANKING,
-    "evidence_prior": RANKING,
+    "context_evidence": RANKING,
+    "query_evidence": RANKING,
 }
 GRADED: dict[str, dict[str, Metric]] = {"score": {"mae": mae}, "posterior": {"mae": mae}}
 NEEDS_RESPONSE_LABEL = ("posterior", "pseudolabel")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 KEYS = ("response_id", "sentence_index")
-PRIORS = ("document_similarity", "query_similarity", "evidence_prior")
+PRIORS = ("document_similarity", "query_similarity", "context_evidence", "query_evidence")
 METHODS = ("score", "posterior", "pseudolabel")
 
 

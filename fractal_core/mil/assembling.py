@@ -12,7 +12,7 @@ import torch
 
 from fractal_core.mil.examples import NO_FOLD, Examples, PriorTerms, assign_folds, segments_of
 from fractal_core.mil.losses import SentencePairs, pair_correlation
-from fractal_core.priors.evidence_prior import EvidenceStandardiser, feature_matrix
+from fractal_core.priors.evidence_prior import EvidenceStandardiser, comparisons, feature_matrix
 from fractal_core.priors.vectors import distinct, text_vectors
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fractal_core.mil.segments import Segments
     from fractal_core.store.stage import Inputs
 
+FAMILIES = ("context", "query")
 _KEYS = ("response_id", "sentence_index")
 
 
@@ -33,8 +34,7 @@ class Assembled:
     keys: pa.Table
     standardiser: EvidenceStandardiser
     features: tuple[str, ...]
-    prior_mean: float
-    prior_scale: float
+    prior_scales: dict[str, tuple[float, float]]
 
 
 def assemble(inputs: Inputs, settings: TrainConfig, seed: int, standardiser: EvidenceStandardiser | None) -> Assembled:
@@ -58,31 +58,47 @@ def assemble(inputs: Inputs, settings: TrainConfig, seed: int, standardiser: Evi
     if standardiser is None:
         standardiser = EvidenceStandardiser.fit(matrix, names, train_sentences)
     priors = inputs.table("priors")
-    prior = priors.column("evidence_prior").to_numpy().astype(np.float64)
-    known = train_sentences & np.isfinite(prior)
-    mean = float(prior[known].mean()) if known.any() else 0.0
-    scale = float(prior[known].std()) if known.any() else 1.0
-    scale = scale if scale > 0 else 1.0
+    columns = {family: priors.column(f"{family}_evidence").to_numpy().astype(np.float64) for family in FAMILIES}
+    scales = {family: _scale(values, train_sentences) for family, values in columns.items()}
+    signs, against = np.where(standardiser.used, standardiser.sign, 0), comparisons(names)
     labels = responses.column("label").to_numpy().astype(np.float64)
     labelled = np.isfinite(labels)
     fold = assign_folds([str(group) for group in responses.column("group").to_pylist()], settings.folds, seed)
     examples = Examples(
         features=torch.from_numpy(standardiser.standardise(matrix)),
-        prior=torch.from_numpy(np.nan_to_num((prior - mean) / scale).astype(np.float32)),
+        priors={
+            family: torch.from_numpy(np.nan_to_num((columns[family] - mean) / scale).astype(np.float32))
+            for family, (mean, scale) in scales.items()
+        },
+        families={
+            family: torch.from_numpy(np.where(against == family, signs, 0).astype(np.float32)) for family in scales
+        },
         segments=segments,
         labels=torch.from_numpy(labels),
         fold=torch.from_numpy(np.where(train & labelled, fold, NO_FOLD)),
         dev=torch.from_numpy((split == "dev") & labelled),
         terms=_terms(inputs, priors, segments, settings.prior_weights, train_sentences),
     )
-    return Assembled(examples, evidence.select(list(_KEYS)), standardiser, names, mean, scale)
+    return Assembled(examples, evidence.select(list(_KEYS)), standardiser, names, scales)
+
+
+def _scale(values: NDArray[np.float64], rows: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return mean and standard deviation over some rows; (0, 1) if there is nothing to scale."""
+    known = values[rows & np.isfinite(values)]
+    scale = float(known.std()) if known.size else 0.0
+    return (float(known.mean()), scale) if scale > 0 else (0.0, 1.0)
 
 
 def _terms(
     inputs: Inputs, priors: pa.Table, segments: Segments, weights: PriorWeights, rows: NDArray[np.bool_]
 ) -> PriorTerms:
     """Build the targets of the prior terms that have a weight."""
-    columns = {"document": "document_similarity", "query": "query_similarity", "evidence": "evidence_prior"}
+    columns = {
+        "document": "document_similarity",
+        "query": "query_similarity",
+        "context_evidence": "context_evidence",
+        "query_evidence": "query_evidence",
+    }
     targets = {
         term: _calibrated(priors.column(column).to_numpy(), rows)
         for term, column in columns.items()
@@ -97,9 +113,8 @@ def _terms(
 
 def _calibrated(values: NDArray[np.float32], rows: NDArray[np.bool_]) -> torch.Tensor:
     """Turn a raw similarity into a probability: the logistic function of its z-score. NaN stays NaN."""
-    known = values[rows & np.isfinite(values)].astype(np.float64)
-    mean, scale = (known.mean(), known.std()) if known.size else (0.0, 1.0)
-    z = (values.astype(np.float64) - mean) / (scale if scale > 0 else 1.0)
+    mean, scale = _scale(values.astype(np.float64), rows)
+    z = (values.astype(np.float64) - mean) / scale
     return torch.from_numpy((1 / (1 + np.exp(-z))).astype(np.float32))
 
 

@@ -25,7 +25,7 @@ class PriorTerms:
     """Targets of the prior terms of the loss; None where the term has no weight.
 
     Attributes:
-        probabilities: term -> float32 [N] in [0, 1], NaN where a sentence has none ("document", "query", "evidence").
+        probabilities: term -> float32 [N] in [0, 1], NaN where a sentence has none ("document", "query", ...).
         pairs: the sentence pairs of each response, and the correlation of each pair, float32 [P].
         neighbours: indices of neighbouring sentences, int64 [N, K], -1 for none, and similarities, float32 [N, K].
     """
@@ -41,7 +41,8 @@ class Examples:
 
     Attributes:
         features: float32 [N, F], z-scores, 0 for null.
-        prior: float32 [N], the evidence prior in units of its own standard deviation, 0 where there is none.
+        priors: family -> float32 [N], an evidence prior in units of its own standard deviation, 0 where there is none.
+        families: family -> float32 [F], the expected sign of each feature that belongs to it, 0 for the others.
         segments: the responses.
         labels: float64 [B], NaN for unlabelled.
         fold: int64 [B]; the fold of a labelled train response, NO_FOLD for all others.
@@ -50,7 +51,8 @@ class Examples:
     """
 
     features: Tensor
-    prior: Tensor
+    priors: dict[str, Tensor]
+    families: dict[str, Tensor]
     segments: Segments
     labels: Tensor
     fold: Tensor

@@ -1,4 +1,4 @@
-"""The default scorer: logistic regression on standardised evidence, with the evidence prior as an offset.
+"""The default scorer: logistic regression on standardised evidence, with an evidence prior as offset.
 
 Many members (folds x penalties) are held in one set of tensors and trained and applied in one computation.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LinearScorer:
-    """M linear members: logit = offset * prior + weights . features + bias, with offset >= 0.
+    """M linear members: logit = offset * prior + weights . features + bias.
 
     Attributes:
         weights: float32 [M, F].
@@ -28,26 +28,18 @@ class LinearScorer:
     bias: Tensor
     offset: Tensor
 
-    @classmethod
-    def zeros(cls, members: int, features: int, *, offset: float) -> LinearScorer:
-        """Return members that score by the prior alone."""
-        return cls(torch.zeros(members, features), torch.zeros(members), torch.full((members,), offset))
-
     def logits(self, features: Tensor, prior: Tensor) -> Tensor:
         """Return log-odds [M, N] for features [N, F] and prior [N]."""
         return torch.addmm(self.bias[:, None] + self.offset[:, None] * prior, self.weights, features.T)
 
     def parameters(self) -> list[Tensor]:
-        """Return the tensors to be trained."""
+        """Return weights, bias and offset."""
         return [self.weights, self.bias, self.offset]
 
-    def trainable(self, device: str) -> LinearScorer:
-        """Return a copy on `device` whose tensors take gradients."""
-        return LinearScorer(*(p.detach().clone().to(device).requires_grad_() for p in self.parameters()))
-
-    def select(self, members: Tensor) -> LinearScorer:
-        """Return some members, detached."""
-        return LinearScorer(*(p.detach()[members].clone() for p in self.parameters()))
+    def copy(self, members: Tensor | None = None) -> LinearScorer:
+        """Return all or some members, detached from this one."""
+        chosen = slice(None) if members is None else members
+        return LinearScorer(*(p.detach()[chosen].clone() for p in self.parameters()))
 
     def replace(self, members: Tensor, other: LinearScorer) -> None:
         """Overwrite some members, in place, with the same members of `other`."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fractal_core.mil.examples import Examples
     from fractal_core.mil.segments import Segments
 
-_TARGETS = ("document", "query", "evidence")
+_TARGETS = ("document", "query", "context_evidence", "query_evidence")
 
 
 class Objective(Protocol):
@@ -46,7 +46,7 @@ class BagObjective:
 
         Args:
             kind: aggregation in training.
-            weights: term -> weight: document, query, evidence, correlation, neighbours.
+            weights: term -> weight: document, query, context_evidence, query_evidence, correlation, neighbours.
 
         Raises:
             ValueError: if a weight is negative or they sum to more than 1.

@@ -11,6 +11,7 @@ from fractal_core.mil.assembling import assemble
 from fractal_core.mil.objective import BagObjective
 from fractal_core.mil.posterior import probability
 from fractal_core.mil.saving import SavedScorer, save_scorer
+from fractal_core.mil.starting import NO_PRIOR, Starting, best_start, plain_start
 from fractal_core.mil.training import Schedule, cross_fitted, fit
 
 if TYPE_CHECKING:
@@ -32,23 +33,31 @@ def train(inputs: Inputs, params: TrainParams, outputs: Outputs, runtime: Runtim
     assembled = assemble(inputs, settings, params.seed, None)
     kind = training_aggregation(params.aggregation, settings)
     objective = BagObjective(kind, settings.prior_weights.model_dump())
-    with runtime.progress("train", settings.epochs) as progress:
-        fitted = fit(assembled.examples, kind, objective, schedule(settings, params.seed), progress.advance)
-    logits = fitted.scorer.logits(assembled.examples.features, assembled.examples.prior)
-    outputs.write("scores", score_rows(assembled.keys, 0, *cross_fitted(logits, assembled.examples)))
+    examples, plan = assembled.examples, schedule(settings, params.seed)
+    with runtime.progress("train", settings.epochs * (1 + len(examples.priors))) as progress:
+        starting = Starting(NO_PRIOR, plain_start(examples), {})
+        if settings.prior_offset:
+            starting = best_start(examples, kind, plan, progress.advance)
+        fitted = fit(examples, kind, objective, starting.start, plan, progress.advance)
+    logits = fitted.scorer.logits(examples.features, starting.start.prior)
+    outputs.write("scores", score_rows(assembled.keys, 0, *cross_fitted(logits, examples)))
     metadata = {
         "features": list(assembled.features),
         "aggregation": params.aggregation,
         "bag_loss": kind,
+        "prior": starting.family,
         "penalty": fitted.penalty,
         "epoch": fitted.epoch,
         "held_out_loss": round(fitted.held_out, 6),
     }
-    saved = SavedScorer(fitted.scorer, assembled.standardiser, assembled.prior_mean, assembled.prior_scale, metadata)
+    scale = assembled.prior_scales.get(starting.family, (0.0, 1.0))
+    saved = SavedScorer(fitted.scorer, assembled.standardiser, *scale, metadata)
     save_scorer(saved, outputs.file("scorer.safetensors"))
     epochs, penalties, losses = zip(*fitted.history, strict=True)
     history = pa.table({"epoch": epochs, "penalty": penalties, "held_out_loss": losses})
     pq.write_table(history, outputs.file("history.parquet"))
+    for family, loss in starting.losses.items():
+        runtime.note(f"{family} evidence alone: held-out bag loss {loss:.4f}")
     runtime.note(f"best epoch {fitted.epoch + 1}, penalty {fitted.penalty:g}: held-out bag loss {fitted.held_out:.4f}")
 
 
@@ -59,7 +68,7 @@ def training_aggregation(aggregation: str, settings: TrainConfig) -> str:
 
 def schedule(settings: TrainConfig, seed: int) -> Schedule:
     """Return how long and how fast to train."""
-    return Schedule(settings.epochs, settings.batch_responses, settings.learning_rate, seed, settings.prior_offset)
+    return Schedule(settings.epochs, settings.batch_responses, settings.learning_rate, seed)
 
 
 def score_rows(keys: pa.Table, number: int, logits: Tensor, spread: Tensor) -> pa.Table:

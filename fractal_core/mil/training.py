@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # L2 penalties on the weights of standardised features, per response; the largest all but leaves the prior alone.
-PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 PATIENCE = 30
 
 
@@ -35,7 +35,23 @@ class Schedule:
     batch_responses: int
     learning_rate: float
     seed: int
-    prior_offset: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where members start and what of them is trained, K folds.
+
+    Attributes:
+        scorer: a member a fold.
+        prior: float32 [N], what the offset multiplies.
+        signs: float32 [F]; a weight may not leave the side of its sign, 0 is free.
+        offset: True trains the offset and the bias alone, False weights and bias.
+    """
+
+    scorer: LinearScorer
+    prior: Tensor
+    signs: Tensor
+    offset: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,35 +85,44 @@ def one_thread() -> Iterator[None]:
 
 
 @one_thread()
-def fit(examples: Examples, kind: str, objective: Objective, schedule: Schedule, advance: Callable[[], None]) -> Fitted:
+def fit(
+    examples: Examples,
+    kind: str,
+    objective: Objective,
+    start: Start,
+    schedule: Schedule,
+    advance: Callable[[], None],
+    penalties: tuple[float, ...] = PENALTIES,
+) -> Fitted:
     """Train and choose.
 
     Args:
         examples: labelled train responses have a fold; labelled dev responses join the held-out loss.
         kind: aggregation whose bag loss judges held-out responses.
         objective: what is trained on.
+        start: where members start.
         schedule: epochs, batch, learning rate, seed.
         advance: called once an epoch.
+        penalties: the L2 penalties to choose from.
 
     Returns:
         The ensemble of the penalty and epoch with the least held-out bag loss.
     """
-    folds = int(examples.fold.max()) + 1
-    fold_of = torch.arange(folds).repeat_interleave(len(PENALTIES))
-    penalty = torch.tensor(PENALTIES).repeat(folds)
-    start = LinearScorer.zeros(len(fold_of), examples.features.shape[1], offset=1.0 if schedule.prior_offset else 0.0)
-    scorer = start.trainable(str(examples.features.device))
-    optimiser = torch.optim.Adam(scorer.parameters(), lr=schedule.learning_rate)
+    folds = len(start.scorer.bias)
+    fold_of = torch.arange(folds).repeat_interleave(len(penalties))
+    penalty = torch.tensor(penalties).repeat(folds)
+    scorer, prior = start.scorer.copy(fold_of), start.prior
+    trained = [scorer.bias, scorer.offset if start.offset else scorer.weights]
+    optimiser = torch.optim.Adam([p.requires_grad_() for p in trained], lr=schedule.learning_rate)
     generator = torch.Generator().manual_seed(schedule.seed)
     train = torch.nonzero(examples.fold != NO_FOLD).flatten()
-    best = torch.full((len(PENALTIES),), torch.inf)
-    chosen = LinearScorer(*(p.detach().clone() for p in scorer.parameters()))
-    best_epoch = torch.zeros(len(PENALTIES), dtype=torch.int64)
+    chosen, best = scorer.copy(), torch.full((len(penalties),), torch.inf)
+    best_epoch = torch.zeros(len(penalties), dtype=torch.int64)
     history: list[tuple[int, float, float]] = []
     for epoch in range(schedule.epochs):
         for batch in torch.split(train[torch.randperm(len(train), generator=generator)], schedule.batch_responses):
             sentences, segments = examples.segments.select(batch)
-            logits = scorer.logits(examples.features[sentences], examples.prior[sentences])
+            logits = scorer.logits(examples.features[sentences], prior[sentences])
             visible = (examples.fold[batch] != fold_of[:, None]).to(logits.dtype)
             losses = objective.loss(examples, logits, batch, sentences, segments)
             data = (losses * visible).sum(-1) / visible.sum(-1).clamp(min=1)
@@ -105,13 +130,12 @@ def fit(examples: Examples, kind: str, objective: Objective, schedule: Schedule,
             optimiser.zero_grad()
             (data + ridge).sum().backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            with torch.no_grad():
-                scorer.offset.clamp_(min=0.0)
+            _constrain(scorer, start.signs)
         with torch.no_grad():
-            logits = scorer.logits(examples.features, examples.prior)
+            logits = scorer.logits(examples.features, prior)
         objective.end_epoch(logits)
         held_out = _held_out(examples, kind, logits, fold_of)
-        history += [(epoch, p, float(value)) for p, value in zip(PENALTIES, held_out, strict=True)]
+        history += [(epoch, p, float(value)) for p, value in zip(penalties, held_out, strict=True)]
         better = held_out < best - 1e-6
         best = torch.where(better, held_out, best)
         best_epoch[better] = epoch
@@ -120,8 +144,16 @@ def fit(examples: Examples, kind: str, objective: Objective, schedule: Schedule,
         if epoch - int(best_epoch.max()) >= PATIENCE:
             break
     winner = int(best.argmin())
-    members = torch.arange(folds) * len(PENALTIES) + winner
-    return Fitted(chosen.select(members), PENALTIES[winner], int(best_epoch[winner]), float(best[winner]), history)
+    members = torch.arange(folds) * len(penalties) + winner
+    return Fitted(chosen.copy(members), penalties[winner], int(best_epoch[winner]), float(best[winner]), history)
+
+
+@torch.no_grad()
+def _constrain(scorer: LinearScorer, signs: Tensor) -> None:
+    """Project: the offset is at least 0, and no weight is on the wrong side of its sign."""
+    scorer.offset.clamp_(min=0.0)
+    wrong = scorer.weights * signs < 0
+    scorer.weights.masked_fill_(wrong, 0.0)
 
 
 def _held_out(examples: Examples, kind: str, logits: Tensor, fold_of: Tensor) -> Tensor:

@@ -52,6 +52,12 @@ def expected_signs(names: Sequence[str]) -> NDArray[np.int8]:
     return np.array([signs[name] for name in names], dtype=np.int8)
 
 
+def comparisons(names: Sequence[str]) -> NDArray[np.str_]:
+    """Return what each named feature compares the sentence with: "context", "query" or "response", [F]."""
+    against = {feature.name: feature.against for feature in FEATURES}
+    return np.array([against[name] for name in names], dtype=np.str_)
+
+
 @dataclass(frozen=True)
 class EvidenceStandardiser:
     """Standardises evidence features and averages them into the evidence prior.
@@ -109,11 +115,12 @@ class EvidenceStandardiser:
             scores[:, index] = self._column(features, int(index))
         return scores
 
-    def apply(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the evidence prior: the equal-weight mean of the signed z-scores (METHOD.md, "Evidence prior").
+    def apply(self, features: NDArray[np.float32], chosen: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+        """Return an evidence prior: the equal-weight mean of the signed z-scores of all or some features.
 
         Args:
             features: [N, F] float32, NaN for null.
+            chosen: [F] bool, the features to take; all if None.
 
         Returns:
             [N] float32 in [-4, 4]: the mean over the features present in the row, of those that are used and have
@@ -121,7 +128,8 @@ class EvidenceStandardiser:
         """
         total = np.zeros(len(features))
         present = np.zeros(len(features), dtype=np.int64)
-        for index in np.flatnonzero(self.used & (self.sign != 0)):
+        usable = self.used & (self.sign != 0)
+        for index in np.flatnonzero(usable if chosen is None else usable & chosen):
             total += self.sign[index] * self._column(features, int(index))
             present += np.isfinite(features[:, index])
         prior = np.full(len(features), np.nan, dtype=np.float32)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from fractal_core.errors import StoreError
 from fractal_core.priors.correlation import response_correlation
-from fractal_core.priors.evidence_prior import EvidenceStandardiser, feature_matrix
+from fractal_core.priors.evidence_prior import EvidenceStandardiser, comparisons, feature_matrix
 from fractal_core.priors.index import build_index
 from fractal_core.priors.neighbours import nearest_sentences
 from fractal_core.priors.similarity import similarity_prior
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from fractal_core.store.stage import Inputs, Outputs, Runtime
 
 KEYS = ("response_id", "sentence_index")
+FAMILIES = ("context", "query")
 DOCUMENT_COSINE, QUERY_COSINE = "cos_chunk_best", "cos_query"
 BLOCK_NEIGHBOURS = 1_000_000
 
 
 def priors(inputs: Inputs, params: PriorsConfig, outputs: Outputs, runtime: Runtime) -> None:
-    """Write table `priors`: similarities, evidence prior, correlation and neighbours of every sentence.
+    """Write table `priors`: similarities, evidence priors, correlation and neighbours of every sentence.
 
     Reads tables responses, sentences, embeddings and evidence. Label-free; the evidence is standardised on the
     sentences of train responses, so nothing of dev or test shapes the prior.
@@ -50,7 +51,7 @@ def priors(inputs: Inputs, params: PriorsConfig, outputs: Outputs, runtime: Runt
     columns = {
         "document_similarity": similarity_prior(evidence.column(DOCUMENT_COSINE).to_numpy()),
         "query_similarity": similarity_prior(evidence.column(QUERY_COSINE).to_numpy()),
-        "evidence_prior": _evidence_prior(inputs, evidence, runtime),
+        **_evidence_priors(inputs, evidence, runtime),
         "response_correlation": response_correlation(vectors, text, response),
     }
     table = sentences.select(list(KEYS))
@@ -73,7 +74,7 @@ def _response_numbers(sentences: pa.Table) -> NDArray[np.int64]:
     return number
 
 
-def _evidence_prior(inputs: Inputs, evidence: pa.Table, runtime: Runtime) -> NDArray[np.float32]:
+def _evidence_priors(inputs: Inputs, evidence: pa.Table, runtime: Runtime) -> dict[str, NDArray[np.float32]]:
     responses = inputs.table("responses")
     train = responses.filter(pc.equal(responses.column("split"), pa.scalar("train"))).column("response_id")
     rows = pc.is_in(evidence.column("response_id"), value_set=train).to_numpy().astype(np.bool_)
@@ -83,9 +84,10 @@ def _evidence_prior(inputs: Inputs, evidence: pa.Table, runtime: Runtime) -> NDA
     if not (standardiser.used & (standardiser.sign != 0)).any():
         runtime.note(
             f"no evidence feature with a known sign varies over the {int(rows.sum()):,} train sentences, "
-            f"so evidence_prior is null"
+            f"so context_evidence and query_evidence are null"
         )
-    return standardiser.apply(features)
+    against = comparisons(names)
+    return {f"{family}_evidence": standardiser.apply(features, against == family) for family in FAMILIES}
 
 
 def _neighbours(

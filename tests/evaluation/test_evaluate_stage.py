@@ -85,9 +85,10 @@ def make_tables(seed: int = 0) -> dict[str, pa.Table]:
             {
                 "document_similarity": pa.array(random.random(count), pa.float32()),
                 "query_similarity": pa.nulls(count, pa.float32()),
-                "evidence_prior": pa.array(
+                "context_evidence": pa.array(
                     [None if i % 3 == 0 else v for i, v in enumerate(random.normal(size=count))], pa.float32()
                 ),
+                "query_evidence": pa.nulls(count, pa.float32()),
             }
         ),
         "pseudolabels": pa.table(
@@ -115,7 +116,7 @@ def test_figures_equal_a_loop_over_rows(split: str) -> None:
         )
     ]
     mine = [r for r in rows if response[r["response_id"]]["split"] == split and r["gold"] is not None]
-    for method in ("score", "posterior", "document_similarity", "evidence_prior"):
+    for method in ("score", "posterior", "document_similarity", "context_evidence"):
         used = [r for r in mine if r[method] is not None]
         if method == "posterior":
             used = [r for r in used if response[r["response_id"]]["label"] is not None]

@@ -153,8 +153,11 @@ def test_every_column() -> None:
     assert [row["best_chunk"] for row in rows] == [0, 1, None, None, None, 2]
     # z of train: cos_chunk_best and number_missing_share have mean 0.5 and deviation 0.5; cos_query 0 and 0.408.
     query = 0.5 / np.std([0.5, -0.5, 0.0])
-    expected = [1.0, -1.0, query, -query, 0.0, (min(4.0, 1 / np.std([0.5, -0.5, 0.0])) - 3.0 - 4.0) / 3]
-    np.testing.assert_allclose([row["evidence_prior"] for row in rows], expected, rtol=1e-6, atol=1e-7)
+    by_query = [np.nan, np.nan, query, -query, 0.0, min(4.0, 2 * query)]
+    by_context = [1.0, -1.0, np.nan, np.nan, np.nan, (-3.0 - 4.0) / 2]
+    for name, expected in (("query_evidence", by_query), ("context_evidence", by_context)):
+        values = [np.nan if row[name] is None else row[name] for row in rows]
+        np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-7)
     correlation = [row["response_correlation"] for row in rows]
     assert correlation[5] is None
     assert correlation[0] == correlation[1] == pytest.approx((1 + np.corrcoef([0, 1, 0], [1, 0, 0])[0, 1]) / 2)
@@ -192,8 +195,8 @@ def test_no_train_response_gives_no_evidence_prior() -> None:
     inputs = make_inputs()
     inputs.tables["responses"] = pa.table({"response_id": ["r10", "r2", "r3"], "split": ["test"] * 3})
     notes: list[str] = []
-    assert all(row["evidence_prior"] is None for row in run(inputs, notes))
-    assert "evidence_prior is null" in notes[0]
+    assert all(row["context_evidence"] is None for row in run(inputs, notes))
+    assert "query_evidence are null" in notes[0]
 
 
 def test_no_sentences() -> None:
