@@ -86,7 +86,7 @@ def table(results: list[dict[str, Any]]) -> str:
     stages = list(results[0]["stages"])
     lines += [
         "",
-        "Seconds. Cold: these stages, and Prefect's start and stop; warm: everything reused. Peak memory of one process.",
+        "Seconds. Cold: these stages, and Prefect's start and stop; warm: all is reused. Peak memory of one process.",
         "",
         f"| set | responses | sentences | {' | '.join(stages)} | cold, all | warm, all | peak GB |",
         "|---" * (len(stages) + 6) + "|",

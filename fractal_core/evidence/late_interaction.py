@@ -60,6 +60,11 @@ def match_tokens(pairs: Sequence[TokenPair], device: str = "cpu", reverse: bool 
         device: where to multiply.
         reverse: also look from the other tokens to the sentences.
     """
+    pieces = [list(_pieces(pair)) for pair in pairs]
+    flat = [piece for pair in pieces for piece in pair]
+    if len(flat) > len(pairs):
+        matched = iter(match_tokens(flat, device, reverse))
+        return [_joined([next(matched) for _ in pair]) for pair in pieces]
     matches: list[TokenMatch | None] = [None] * len(pairs)
     for batch in _batches(pairs):
         layers = [
@@ -79,6 +84,35 @@ def match_tokens(pairs: Sequence[TokenPair], device: str = "cpu", reverse: bool 
                 average=np.stack([layer[3][row, :others, :sentences] for layer in layers]) if reverse else None,
             )
     return [match for match in matches if match is not None]
+
+
+def _pieces(pair: TokenPair) -> Iterator[TokenPair]:
+    """Cut a pair whose similarity matrix is over the budget by sentences; one that fits comes back as it is."""
+    most = max(1, _BATCH_ELEMENTS // max(1, pair.against.shape[1]))
+    if pair.tokens.shape[1] <= most:
+        yield pair
+        return
+    ends = np.cumsum(pair.lengths)
+    first = 0
+    while first < len(ends):
+        start = int(ends[first] - pair.lengths[first])
+        last = max(first + 1, int(np.searchsorted(ends, start + most, side="right")))
+        yield TokenPair(pair.tokens[:, start : ends[last - 1]], pair.lengths[first:last], pair.against, pair.parts)
+        first = last
+
+
+def _joined(pieces: list[TokenMatch]) -> TokenMatch:
+    """Put the matches of a pair's pieces together again, sentence after sentence."""
+    if len(pieces) == 1:
+        return pieces[0]
+    reverse = [piece.reverse for piece in pieces if piece.reverse is not None]
+    average = [piece.average for piece in pieces if piece.average is not None]
+    return TokenMatch(
+        nearest=np.concatenate([piece.nearest for piece in pieces], axis=1),
+        best_part=np.concatenate([piece.best_part for piece in pieces], axis=1),
+        reverse=np.concatenate(reverse, axis=2) if reverse else None,
+        average=np.concatenate(average, axis=2) if average else None,
+    )
 
 
 def _batches(pairs: Sequence[TokenPair]) -> Iterator[list[int]]:
@@ -116,15 +150,22 @@ def _match_layer(pairs: list[TokenPair], layer: int, device: str, reverse: bool)
     by_part.scatter_reduce_(1, parts.unsqueeze(2).expand(-1, -1, tokens), cosines, "amax")
     by_part = by_part[:, :most_parts]
     lengths = _padded([torch.from_numpy(p.lengths.astype(np.float32)) for p in pairs], device)
-    averaging = torch.nn.functional.one_hot(owner, most_sentences + 1)[:, :, :most_sentences].to(cosines.dtype)
-    averaging = averaging / lengths.clamp(min=1.0).unsqueeze(1)
-    best_part = torch.bmm(by_part, averaging).amax(dim=1)
+    best_part = _sentence_means(by_part, owner, lengths).amax(dim=1)
     found = [by_part.amax(dim=1), best_part]
     if reverse:
         back = cosines.new_full((size, others, most_sentences + 1), -1.0)
         back.scatter_reduce_(2, owner.unsqueeze(1).expand(-1, others, -1), cosines, "amax")
-        found += [back[:, :, :most_sentences], torch.bmm(cosines, averaging)]
+        found += [back[:, :, :most_sentences], _sentence_means(cosines, owner, lengths)]
     return [each.cpu().numpy() for each in found]
+
+
+def _sentence_means(values: torch.Tensor, owner: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Return means over each sentence's tokens: [size, rows, tokens] to [size, rows, sentences]; 0 without tokens."""
+    size, rows, _ = values.shape
+    sentences = lengths.shape[1]
+    sums = values.new_zeros(size, rows, sentences + 1)
+    sums.scatter_add_(2, owner.unsqueeze(1).expand(-1, rows, -1), values)
+    return sums[:, :, :sentences] / lengths.clamp(min=1.0).unsqueeze(1)
 
 
 def _padded(rows: list[torch.Tensor], device: str, value: int = 0) -> torch.Tensor:

@@ -46,7 +46,7 @@ def test_make_targets_exist():
 
 
 def _shell(script, folder):
-    """Run a block as a user would, in a folder with the sample, with `fractal` on the path; pip and make are left out."""
+    """Run a block as a user would, in a folder with the sample, with `fractal` on the path, without pip and make."""
     lines = [line for line in script.splitlines() if not line.startswith(("make ", "pip "))]
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     result = subprocess.run(

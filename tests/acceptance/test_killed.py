@@ -1,0 +1,76 @@
+"""SIGKILL in the middle of a real run: nothing half-made is seen, nothing stays "running", the next run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from flows.orphans import orphan_servers
+from fractal_core.catalog.connection import connect
+from fractal_core.store.runs import list_runs
+from fractal_core.store.workspace import open_workspace
+
+SLOW = ["--set", "train.epochs=10000", "--set", "train.learning_rate=1e-6"]
+CODE = "from fractal_core.cli import main; main()"
+
+
+def _fractal(folder, *arguments):
+    command = [sys.executable, "-c", CODE, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=250, check=False)
+
+
+@pytest.mark.slow
+def test_killed_run_is_settled_and_resumed(project):
+    """After SIGKILL: no partial artefact, the run recorded as interrupted, its server stopped, finished stages kept."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, "run", "fractal.toml", *SLOW],
+        cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    manifests = project / ".fractal" / "manifests"
+    deadline = time.monotonic() + 200
+    while not (manifests.is_dir() and list(manifests.glob("priors-*.json"))):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    workspace = open_workspace(project / ".fractal")
+    assert [run.state for run in list_runs(workspace)] == ["interrupted"]
+    assert connect(workspace).execute("SELECT count(*) FROM sentences").fetchall() == [(240,)]
+    assert connect(workspace).execute("SELECT count(*) FROM scores").fetchall() == [(0,)]
+    server = [pid for pid in orphan_servers() if str(project) in _environment(pid)]
+    assert server
+    second = _fractal(project, "run", "fractal.toml", "--json")
+    assert second.returncode == 0, second.stderr
+    reused = {stage["stage"]: stage["reused"] for stage in json.loads(second.stdout)["stages"]}
+    assert [name for name, kept in reused.items() if kept] == ["read", "segment", "embed", "priors"]
+    assert sorted(run.state for run in list_runs(workspace)) == ["completed", "interrupted"]
+    with sqlite3.connect(workspace.prefect / "prefect.db") as database:
+        states = database.execute("SELECT state_type FROM flow_run").fetchall()
+    assert sorted(states) == [("COMPLETED",), ("CRASHED",)]
+    deadline = time.monotonic() + 20
+    while any(_alive(pid) for pid in server) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(_alive(pid) for pid in server)
+    assert _fractal(project, "doctor").returncode == 0
+
+
+def _environment(pid):
+    with open(f"/proc/{pid}/environ", encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+        return file.read().rsplit(")", 1)[1].split()[0] != "Z"
