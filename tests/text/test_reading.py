@@ -292,9 +292,9 @@ def test_file_names_say_the_split(tmp_path: Path, read_files: Read) -> None:
     rows[8]["split"] = "dev"
     write(tmp_path / "train.jsonl", rows[:6])
     write(tmp_path / "test.jsonl.gz", rows[6:])
-    result = read_files([tmp_path / "train.jsonl", tmp_path / "test.jsonl.gz"])
-    splits = dict(zip(result.responses["response_id"].to_pylist(), result.responses["split"].to_pylist(), strict=True))
-    assert [splits[row["id"]] for row in rows] == ["train"] * 6 + ["test"] * 2 + ["dev"]
+    result = read_files(tmp_path / "train.jsonl", tmp_path / "test.jsonl.gz")
+    splits = {row["response_id"]: row["split"] for row in result.rows("responses")}
+    assert [splits[str(row["id"])] for row in rows] == ["train"] * 6 + ["test"] * 2 + ["dev"]
 
 
 def test_given_splits_are_kept(tmp_path: Path, read_files: Read) -> None:
