@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -30,9 +29,8 @@ def run_set(name: str, aggregation: str, data: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "fractal.toml"
         config.write_text(f'aggregation = "{aggregation}"\n[input]\npath = {json.dumps(str(data / name))}\n')
-        cold, cold_seconds = _fractal("run", str(config), "--workspace", f"{folder}/ws")
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
-        warm, warm_seconds = _fractal("run", str(config), "--workspace", f"{folder}/ws")
+        cold, cold_seconds, peak = _fractal("run", str(config), "--workspace", f"{folder}/ws")
+        warm, warm_seconds, _ = _fractal("run", str(config), "--workspace", f"{folder}/ws")
         assert all(stage["reused"] for stage in warm["stages"])
     test = next(row for row in cold["sentence_auc"] if row["split"] == "test")
     return {
@@ -50,13 +48,21 @@ def run_set(name: str, aggregation: str, data: Path) -> dict[str, Any]:
     }
 
 
-def _fractal(*arguments: str) -> tuple[dict[str, Any], float]:
+def _fractal(*arguments: str) -> tuple[dict[str, Any], float, float]:
+    """Run the command line; return its JSON, its wall time in seconds and its peak resident memory in GB."""
     started = time.perf_counter()
     command = [sys.executable, "-c", "from fractal_core.cli import main; main()", *arguments, "--json"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise SystemExit(f"{' '.join(arguments)} failed: {result.stderr}")
-    return json.loads(result.stdout), time.perf_counter() - started
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdout=output, stderr=errors)
+        # wait4 and not getrusage, which has the maximum over all children so far.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - started
+        output.seek(0)
+        errors.seek(0)
+        if process.returncode:
+            raise SystemExit(f"{' '.join(arguments)} failed: {errors.read().decode()}")
+        return json.loads(output.read()), seconds, usage.ru_maxrss / 1e6
 
 
 def table(results: list[dict[str, Any]]) -> str:

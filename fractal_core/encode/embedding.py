@@ -47,7 +47,7 @@ def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtim
         params: `model` (its name, written to `embeddings`), `max_tokens`, `chunk_tokens`.
         outputs: `embeddings`, sorted by text_hash: sentences, queries and context chunks; `evidence`, in the order of
             `sentences`, null where there is nothing to compare with.
-        runtime: device, tokens a batch, progress in sentences.
+        runtime: device, tokens a batch, progress in characters.
 
     Raises:
         InputError: if the encoder cannot be loaded.
@@ -61,11 +61,10 @@ def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtim
     spool = VectorSpool(outputs.scratch("vectors.f32"), encoder.dimensions)
     uses = count_uses(_texts(shard) for shard in shards(inputs, params.chunk_tokens, SHARD_CHARACTERS))
     reader = TextReader(encoder, uses, spool, HELD_BYTES)
-    with runtime.progress("embed", inputs.rows("sentences")) as progress:
+    with runtime.progress("embed", uses.characters) as progress:
         for shard in shards(inputs, params.chunk_tokens, SHARD_CHARACTERS):
-            evidence = extract(shard, reader.read(_texts(shard)), rarity, runtime.device)
+            evidence = extract(shard, reader.read(_texts(shard), progress.advance), rarity, runtime.device)
             outputs.write("evidence", evidence_table(shard, evidence))
-            progress.advance(sum(len(material.sentences) for material in shard))
     if reader.read_again:
         runtime.note(f"{reader.read_again:,} texts were encoded again: their token vectors no longer fitted in memory.")
     for hashes, vectors in spool.sorted_batches():

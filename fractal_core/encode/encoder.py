@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +70,14 @@ class Encoder:
         ids: list[list[int]] = self._tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
         return ids
 
-    def read(self, texts: Sequence[str]) -> list[Reading]:
+    def read(self, texts: Sequence[str], advance: Callable[[int], None] = lambda characters: None) -> list[Reading]:
         """Encode each text once, in length-sorted batches.
 
         The result does not depend on the order or the company of a text beyond float rounding.
 
         Args:
             texts: any strings; the empty string is allowed and has no tokens.
+            advance: called after each batch with its number of characters.
 
         Returns:
             One `Reading` a text, in the order of `texts`.
@@ -101,6 +102,7 @@ class Encoder:
                     token_ids=np.asarray(coded["input_ids"][index], dtype=np.int32)[kept],
                     offsets=np.asarray(coded["offset_mapping"][index], dtype=np.int32).reshape(-1, 2)[kept],
                 )
+            advance(sum(len(texts[index]) for index in batch))
         return [reading for reading in readings if reading is not None]
 
     @torch.inference_mode()

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from fractal_core.encode.encoder import Encoder
 from fractal_core.encode.reading import Reading
 from fractal_core.encode.spool import VectorSpool, text_hash
 
 
-def count_uses(shards: Iterable[Iterable[str]]) -> Counter[str]:
-    """Count in how many shards each text occurs; texts of one shard only are left out.
+class Uses(NamedTuple):
+    """In how many shards each text occurs that occurs in several, by `text_hash`; characters of all distinct texts."""
+
+    recurring: Counter[str]
+    characters: int
+
+
+def count_uses(shards: Iterable[Iterable[str]]) -> Uses:
+    """Count what there is to read.
 
     Args:
         shards: the texts of each shard, repetitions allowed.
-
-    Returns:
-        `text_hash` -> number of shards, at least 2.
     """
     uses: Counter[str] = Counter()
+    characters = 0
     for texts in shards:
-        uses.update({text_hash(text) for text in texts})
-    return Counter({key: count for key, count in uses.items() if count > 1})
+        lengths = {text_hash(text): len(text) for text in texts}
+        characters += sum(length for key, length in lengths.items() if key not in uses)
+        uses.update(lengths.keys())
+    return Uses(Counter({key: count for key, count in uses.items() if count > 1}), characters)
 
 
 class TextReader:
@@ -32,7 +40,7 @@ class TextReader:
     when it comes back: `read_again` counts that. Below the bound it stays 0 and every distinct text is encoded once.
     """
 
-    def __init__(self, encoder: Encoder, uses: Counter[str], spool: VectorSpool, held_bytes: int) -> None:
+    def __init__(self, encoder: Encoder, uses: Uses, spool: VectorSpool, held_bytes: int) -> None:
         """Start with nothing read.
 
         Args:
@@ -42,7 +50,7 @@ class TextReader:
             held_bytes: most bytes of vectors held between shards.
         """
         self._encoder = encoder
-        self._left = Counter(uses)
+        self._left = Counter(uses.recurring)
         self._spool = spool
         self._held: OrderedDict[str, Reading] = OrderedDict()
         self._held_bytes = 0
@@ -50,12 +58,14 @@ class TextReader:
         self._spooled: set[str] = set()
         self.read_again = 0
 
-    def read(self, texts: Iterable[str]) -> dict[str, Reading]:
-        """Return what the encoder says of each distinct text of one shard."""
+    def read(
+        self, texts: Iterable[str], advance: Callable[[int], None] = lambda characters: None
+    ) -> dict[str, Reading]:
+        """Return what the encoder says of each distinct text of one shard; `advance` hears of characters read."""
         keys = {text: text_hash(text) for text in dict.fromkeys(texts)}
         found = {text: self._held[key] for text, key in keys.items() if key in self._held}
         new = [text for text in keys if text not in found]
-        for text, reading in zip(new, self._encoder.read(new), strict=True):
+        for text, reading in zip(new, self._encoder.read(new, advance), strict=True):
             found[text] = reading
             self._store(keys[text], reading)
         for text, key in keys.items():

@@ -20,8 +20,9 @@ class CountingEncoder:
     def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
 
-    def read(self, texts):
+    def read(self, texts, advance):
         self.seen.update(texts)
+        advance(sum(map(len, texts)))
         return [
             Reading(
                 np.full(4, ord(text[0]), np.float32), np.zeros((2, 1, 4), np.float16), np.zeros(1, np.int32),
@@ -35,11 +36,16 @@ def run(tmp_path, held_bytes):
     """Read all shards; return the encoder, the reader and the spooled rows."""
     encoder = CountingEncoder()
     spool = VectorSpool(tmp_path / "spool", 4)
-    reader = TextReader(encoder, count_uses(SHARDS), spool, held_bytes)
+    uses = count_uses(SHARDS)
+    reader = TextReader(encoder, uses, spool, held_bytes)
+    progress = []
     for shard in SHARDS:
-        found = reader.read(shard)
+        found = reader.read(shard, progress.append)
         assert set(found) == set(shard)
         assert all(found[text].pooled[0] == ord(text[0]) for text in shard)
+    assert sum(progress) >= uses.characters == len("abcde")
+    if not reader.read_again:
+        assert sum(progress) == uses.characters
     rows = [
         (key, vector) for keys, vectors in spool.sorted_batches(2) for key, vector in zip(keys, vectors, strict=True)
     ]
