@@ -147,7 +147,7 @@ def test_each_distinct_text_is_encoded_once(tmp_path, tiny_encoder, monkeypatch,
     """Texts shared by responses are read once, whether the responses share a shard or not."""
     seen = []
     read = Encoder.read
-    monkeypatch.setattr(Encoder, "read", lambda self, texts: seen.extend(texts) or read(self, texts))
+    monkeypatch.setattr(Encoder, "read", lambda self, texts, advance: seen.extend(texts) or read(self, texts, advance))
     monkeypatch.setattr(embedding, "SHARD_CHARACTERS", shard_characters)
     _, embeddings, notes = run(tmp_path, tiny_encoder)
     assert len(seen) == len(set(seen)) == embeddings.num_rows
