@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 from fractal_core.config_loading import load_config
 from fractal_core.labelling import reuse_all
 from fractal_core.planning import is_current, make_plan
 from fractal_core.progress import Reporter, reporting
-from fractal_core.store.runs import RunRecord, list_runs, settle_dead_runs
+from fractal_core.store.runs import RunRecord, finished, list_runs, save_run, settle_dead_runs
 from fractal_core.store.workspace import Workspace, open_workspace
+
+_MOST_SETTLED = 50
 
 
 def run_or_reuse(
@@ -32,9 +36,9 @@ def run_or_reuse(
     plan = make_plan(workspace, config, until=until, force=force)
     if is_current(plan):
         return workspace, reuse_all(workspace, config, plan, str(config_path))
-    dead = settle_dead_runs(workspace)
-    _start_flow(config_path, workspace, reporter, until, settings, force, [run.flow_run_id for run in dead], debug)
-    return workspace, list_runs(workspace)[0]
+    settle_dead_runs(workspace)
+    run_id = _start_flow(config_path, workspace, reporter, until, settings, force, debug)
+    return workspace, next(run for run in list_runs(workspace) if run.run_id == run_id)
 
 
 def _start_flow(
@@ -44,7 +48,6 @@ def _start_flow(
     until: str | None,
     settings: tuple[str, ...],
     force: tuple[str, ...],
-    dead: list[str | None],
     debug: bool,
 ) -> str:
     """Import Prefect and everything heavy, and run the flow in this process."""
@@ -56,7 +59,28 @@ def _start_flow(
     from flows.orphans import settle_flow_runs, stop_orphan_servers
 
     stop_orphan_servers()
-    with reporting(reporter):
-        run_id = label(str(config_path), str(workspace.root), settings, until, force)
-    settle_flow_runs([flow_run_id for flow_run_id in dead if flow_run_id])
+    unsettled = [run.flow_run_id for run in list_runs(workspace) if run.state == "interrupted" and run.flow_run_id]
+    before = signal.signal(signal.SIGINT, lambda *_: _stop_at_once(workspace))
+    try:
+        with reporting(reporter):
+            run_id = label(str(config_path), str(workspace.root), settings, until, force)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    settle_flow_runs(unsettled[:_MOST_SETTLED])
     return str(run_id)
+
+
+def _stop_at_once(workspace: Workspace) -> None:
+    """Answer Ctrl-C: record the run as interrupted and leave.
+
+    The terminal has interrupted Prefect's temporary server as well, and Prefect would wait minutes for it. Leaving at
+    once is safe, because nothing counts in the store before it is committed.
+    """
+    from flows.orphans import stop_servers_of
+
+    for run in list_runs(workspace):
+        if run.state == "running" and run.pid == os.getpid():
+            save_run(workspace, finished(run, "interrupted", "stopped by Ctrl-C"))
+    stop_servers_of(os.getpid())
+    os.write(2, b"\nerror: Interrupted; finished stages are kept, run again to go on.\n")
+    os._exit(130)

@@ -20,8 +20,17 @@ def orphan_servers() -> list[int]:
 
 def stop_orphan_servers() -> list[int]:
     """Ask every orphaned server to stop and return their pids."""
+    return _stop(orphan_servers())
+
+
+def stop_servers_of(process: int) -> list[int]:
+    """Ask the temporary servers that a process started to stop and return their pids."""
+    return _stop([pid for pid, parent in _temporary_servers() if parent == process])
+
+
+def _stop(pids: list[int]) -> list[int]:
     stopped = []
-    for pid in orphan_servers():
+    for pid in pids:
         try:
             os.kill(pid, signal.SIGTERM)
             stopped.append(pid)

@@ -97,7 +97,8 @@ def plan(
     from fractal_core.summary import plan_rows, print_plan
 
     del debug
-    steps = make_plan(open_workspace(workspace), load_config(config, settings or ()), until=until, force=force or ())
+    loaded = load_config(config, settings or ())
+    steps = make_plan(open_workspace(workspace), loaded, until=until, force=force or ())
     output = Output(as_json)
     if as_json:
         output.json(plan_rows(steps))

@@ -38,7 +38,10 @@ class Columns(Section):
         description="Gold sentence labels, only for evaluation; null or -1 is unlabelled (optional column).",
     )
     split: str = Field("split", description="train, dev or test (optional column).")
-    group: str = Field("group", description="Responses of one group stay on one side of every split (optional column).")
+    group: str = Field(
+        "group",
+        description="Responses of one group stay on one side of every split; else the query, context or id is it.",
+    )
 
 
 class InputConfig(Section):
@@ -53,6 +56,13 @@ class InputConfig(Section):
     dev_fraction: Fraction = Field(0.1, description="Share of groups held out for validation, where no split is given.")
     test_fraction: Fraction = Field(0.1, description="Share of groups held out for testing, where no split is given.")
     columns: Columns = Field(default_factory=Columns, description="Names of the columns in your data.")
+
+    @model_validator(mode="after")
+    def _leave_something_to_train_on(self) -> Self:
+        if self.dev_fraction + self.test_fraction >= 1.0:
+            total = self.dev_fraction + self.test_fraction
+            raise ValueError(f"dev_fraction and test_fraction sum to {total:g}; they must leave something to train on")
+        return self
 
 
 class SegmentConfig(Section):

@@ -52,6 +52,8 @@ def resolve_paths(config: RunConfig, base: Path) -> RunConfig:
         return str((base / Path(path).expanduser()).resolve())
 
     given = config.input.path
+    if not given or not all(given):
+        raise UsageError("The key input.path is empty; name the file or folder that has the responses.")
     paths: str | list[str] = absolute(given) if isinstance(given, str) else [absolute(path) for path in given]
     model, directory = config.encoder.model, config.export.directory
     return config.model_copy(

@@ -89,7 +89,10 @@ def _artefacts(workspace: Workspace, *, deep: bool) -> list[Finding]:
             continue
         damage = Artefact(workspace, manifest.recipe.fingerprint, manifest).damage(deep=deep)
         if damage:
-            findings.append(Finding("broken", f"{damage}; the next run that needs it computes it again"))
+            what = (
+                f"run with --force {manifest.recipe.stage}" if "content" in damage else "the next run computes it again"
+            )
+            findings.append(Finding("broken", f"{damage}; {what}"))
         else:
             whole += 1
             size += sum(entry.bytes for entry in (*manifest.tables.values(), *manifest.files.values()))

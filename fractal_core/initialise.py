@@ -26,5 +26,8 @@ def write_template(data: Path, aggregation: str, output: Path | None) -> Path:
     if target.exists():
         raise UsageError(f"{target} exists already; name another file with --output.")
     relative = os.path.relpath(data.resolve(), target.resolve().parent)
-    target.write_text(config_template(Path(relative).as_posix(), aggregation), encoding="utf-8")
+    try:
+        target.write_text(config_template(Path(relative).as_posix(), aggregation), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written ({error.strerror}); name another file with --output.") from error
     return target

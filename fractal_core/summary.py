@@ -47,7 +47,7 @@ def summarise(workspace: Workspace, run: RunRecord) -> dict[str, Any]:
             for s in run.stages
         ],
         "responses": counts.get("responses", 0),
-        "sentences": counts.get("sentences", 0),
+        "sentences": counts.get("sentences"),
         "rejects": counts.get("rejects", 0),
         "reject_reasons": _reject_reasons(artefacts.get("read")),
         "sentence_auc": _sentence_auc(artefacts.get("evaluate")),
@@ -73,12 +73,12 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         )
     console.print(table, markup=False)
     line("")
-    line(f"{summary['responses']:,} responses, {summary['sentences']:,} sentences, {summary['rejects']:,} rejects")
+    sentences = "" if summary["sentences"] is None else f" {summary['sentences']:,} sentences,"
+    line(f"{summary['responses']:,} responses,{sentences} {summary['rejects']:,} rejects")
     for reason, count in summary["reject_reasons"].items():
         line(f"  rejected: {count:,} x {reason}")
-    for stage in ran:
-        for note in stage["notes"]:
-            line(f"  {stage['stage']}: {note}")
+    for text in _notes(ran):
+        line(f"  {text}")
     for figure in summary["sentence_auc"]:
         line(f"sentence AUC-ROC on {figure['split']}: {_figures(figure)}")
     line("")
@@ -87,6 +87,11 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     line(f"tables: {_near(summary['workspace'])} (run {summary['run_id']})")
     if "pseudolabel" in {stage["stage"] for stage in summary["stages"]}:
         line(f'try: {_program()} query "{_QUERY}"{_workspace_option(summary["workspace"])}')
+
+
+def _notes(ran: list[dict[str, Any]]) -> list[str]:
+    """What the stages had to say, but for `read`, whose rejects are listed by reason."""
+    return [f"{stage['stage']}: {note}" for stage in ran if stage["stage"] != "read" for note in stage["notes"]]
 
 
 def _near(path: str) -> str:

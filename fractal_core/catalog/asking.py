@@ -30,13 +30,17 @@ def ask(workspace: Path, sql: str, form: str, output: Path | None) -> None:
     store = open_workspace(workspace, create=False)
     if output is not None and output.resolve().is_relative_to(store.root):
         raise UsageError(f"--output {output} lies in the workspace, which only stages write; name a file elsewhere.")
-    cursor = execute(connect(store), sql)
+    cursor = execute(connect(store, _warn), sql)
     if form == "parquet" and output is not None:
         write_parquet(cursor, output)
     elif form == "table" and output is None:
         print_table(cursor, Console(width=None if sys.stdout.isatty() else 200))
     else:
         _print_or_write(as_text(cursor, "csv" if form == "table" else form), output)  # type: ignore[arg-type]
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"warning: {text}\n")
 
 
 def _print_or_write(text: str, output: Path | None) -> None:

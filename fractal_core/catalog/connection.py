@@ -7,7 +7,7 @@ completed run.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import duckdb
@@ -22,14 +22,15 @@ from fractal_core.tables import TABLES, Table
 RunFiles = dict[str, list[tuple[str, Path]]]
 
 
-def connect(workspace: Workspace) -> duckdb.DuckDBPyConnection:
+def connect(workspace: Workspace, warn: Callable[[str], None] = lambda text: None) -> duckdb.DuckDBPyConnection:
     """Return a locked connection: views only, no access to files but the listed artefacts, settings frozen.
 
-    What statements may be executed on it is decided by `fractal_core.catalog.query`.
+    Damaged artefacts are left out, and `warn` hears of each. What statements may be executed on it is decided by
+    `fractal_core.catalog.query`.
     """
     connection = duckdb.connect()
     runs = list_runs(workspace)
-    files = _table_files(workspace, runs)
+    files = _table_files(workspace, runs, warn)
     connection.register("_runs", runs_table(runs))
     connection.register("_stages", stages_table(runs))
     connection.execute("CREATE SCHEMA latest")
@@ -55,7 +56,7 @@ def connect(workspace: Workspace) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _table_files(workspace: Workspace, runs: Sequence[RunRecord]) -> RunFiles:
+def _table_files(workspace: Workspace, runs: Sequence[RunRecord], warn: Callable[[str], None]) -> RunFiles:
     """Return table -> (run, Parquet file), newest run first; damaged artefacts are left out."""
     files: RunFiles = {name: [] for name in TABLES}
     known: dict[tuple[str, str], Artefact | None] = {}
@@ -64,7 +65,10 @@ def _table_files(workspace: Workspace, runs: Sequence[RunRecord]) -> RunFiles:
             key = (stage, fingerprint)
             if key not in known:
                 artefact = find_artefact(workspace, stage, fingerprint)
-                known[key] = artefact if artefact is not None and artefact.damage() is None else None
+                damage = "its manifest is missing or damaged" if artefact is None else artefact.damage()
+                if damage:
+                    warn(f"stage {stage} of run {run.run_id} is left out ({damage}); run again to compute it anew")
+                known[key] = None if damage else artefact
             artefact = known[key]
             if artefact is not None:
                 for name in artefact.manifest.tables:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import warnings
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,9 @@ _TABLE_ROWS = 1_000
 
 def write_parquet(cursor: duckdb.DuckDBPyConnection, path: Path) -> int:
     """Write a result as Parquet, streaming; return the number of rows. The file appears only when it is complete."""
-    reader: Any = cursor.to_arrow_reader(65_536)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # DuckDB warns of a copy that streaming in batches keeps small
+        reader: Any = cursor.to_arrow_reader(65_536)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     rows = 0
     try:

@@ -10,6 +10,8 @@ from typing import Any
 
 from fractal_core.store.canonical import canonical_json, digest
 
+_NAMED_COLUMNS = 2
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -45,7 +47,7 @@ class Recipe:
             for key, before, after in _changed(_flat(old.params), _flat(self.params))
         ]
         reasons += [f"module {name} {_verb(a, b)}" for name, a, b in _changed(old.code, self.code)]
-        reasons += [f"input {name} {_verb(a, b)}" for name, a, b in _changed(old.inputs, self.inputs)]
+        reasons += _input_reasons(_changed(old.inputs, self.inputs))
         for name, before, after in _changed(old.sources, self.sources):
             gone, new = len(set(before or []) - set(after or [])), len(set(after or []) - set(before or []))
             reasons.append(f"{name} files: {new} new or changed, {gone} no longer there")
@@ -81,6 +83,20 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     return [(key, old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+
+
+def _input_reasons(changed: list[tuple[str, Any, Any]]) -> list[str]:
+    """One reason a table: few columns by name, many by number."""
+    tables: dict[str, list[tuple[str, Any, Any]]] = {}
+    for name, before, after in changed:
+        tables.setdefault(name.split(".")[0], []).append((name, before, after))
+    reasons = []
+    for table, entries in tables.items():
+        if len(entries) <= _NAMED_COLUMNS:
+            reasons += [f"input {name} {_verb(before, after)}" for name, before, after in entries]
+        else:
+            reasons.append(f"input {table} changed ({len(entries)} columns)")
+    return reasons
 
 
 def _verb(before: object, after: object) -> str:

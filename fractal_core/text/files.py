@@ -92,7 +92,12 @@ def files_by_split(files: list[Path]) -> dict[str, list[Path]]:
 
 def _data_files(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(("_", "."))]
+        folders[:] = [
+            name
+            for name in folders
+            # A workspace is fractal's own output, not input.
+            if not name.startswith(("_", ".")) and not Path(parent, name, "workspace.json").is_file()
+        ]
         for name in names:
             # cache-*.arrow: what `datasets` left of earlier transformations, the same rows again.
             cached = name.startswith("cache-") and name.endswith(".arrow")

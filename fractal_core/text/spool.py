@@ -101,8 +101,9 @@ class Spool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the connection, which removes what it spilled."""
+        """Close the connection, which removes what it spilled, and let it go: an error may keep this object alive."""
         self._connection.close()
+        del self._connection
 
     def rejected(self) -> int:
         """Return the number of rejected rows, repeated ids included."""

@@ -62,6 +62,42 @@ def test_killed_run_is_settled_and_resumed(project):
     assert _fractal(project, "doctor").returncode == 0
 
 
+@pytest.mark.slow
+def test_interrupt_ends_at_once(project):
+    """Ctrl-C, sent to the process group as a terminal does: one sentence, exit code 130, recorded, no server left."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, "run", "fractal.toml", *SLOW],
+        cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    manifests = project / ".fractal" / "manifests"
+    deadline = time.monotonic() + 200
+    while not (manifests.is_dir() and list(manifests.glob("priors-*.json"))):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1].startswith("error: Interrupted")
+    assert "Traceback" not in errors
+    assert [run.state for run in list_runs(open_workspace(project / ".fractal"))] == ["interrupted"]
+
+
+@pytest.mark.slow
+def test_error_in_a_stage_is_one_sentence(project):
+    """Labels all alike are found inside the flow: still one sentence, and nothing else after the plain progress."""
+    rows = [json.loads(line) for line in (project / "responses.jsonl").read_text().splitlines()]
+    for row in rows:
+        row["response_label"] = 1
+    (project / "responses.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = _fractal(project, "run", "fractal.toml")
+    assert result.returncode == 1
+    lines = result.stderr.strip().splitlines()
+    assert lines[0] == "starting Prefect ..."
+    assert lines[1].startswith("error: ")
+    assert len(lines) == 2
+
+
 def _environment(pid):
     with open(f"/proc/{pid}/environ", encoding="utf-8", errors="replace") as file:
         return file.read()
