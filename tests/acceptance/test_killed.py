@@ -26,12 +26,11 @@ def _fractal(folder, *arguments):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=250, check=False)
 
 
-@pytest.mark.slow
-def test_killed_run_is_settled_and_resumed(project):
-    """After SIGKILL: no partial artefact, the run recorded as interrupted, its server stopped, finished stages kept."""
+def _run_in_training(project):
+    """Start a run, as the leader of its process group, and return it once it trains, which it will do for long."""
     process = subprocess.Popen(
         [sys.executable, "-c", CODE, "run", "fractal.toml", *SLOW],
-        cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     manifests = project / ".fractal" / "manifests"
     deadline = time.monotonic() + 200
@@ -39,6 +38,13 @@ def test_killed_run_is_settled_and_resumed(project):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    return process
+
+
+@pytest.mark.slow
+def test_killed_run_is_settled_and_resumed(project):
+    """After SIGKILL: no partial artefact, the run recorded as interrupted, its server stopped, finished stages kept."""
+    process = _run_in_training(project)
     process.send_signal(signal.SIGKILL)
     process.wait()
     workspace = open_workspace(project / ".fractal")
@@ -65,22 +71,19 @@ def test_killed_run_is_settled_and_resumed(project):
 @pytest.mark.slow
 def test_interrupt_ends_at_once(project):
     """Ctrl-C, sent to the process group as a terminal does: one sentence, exit code 130, recorded, no server left."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", CODE, "run", "fractal.toml", *SLOW],
-        cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    manifests = project / ".fractal" / "manifests"
-    deadline = time.monotonic() + 200
-    while not (manifests.is_dir() and list(manifests.glob("priors-*.json"))):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    process = _run_in_training(project)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 130
     assert errors.strip().splitlines()[-1].startswith("error: Interrupted")
     assert "Traceback" not in errors
     assert [run.state for run in list_runs(open_workspace(project / ".fractal"))] == ["interrupted"]
+    deadline = time.monotonic() + 20
+    while (
+        left := [pid for pid in orphan_servers() if str(project) in _environment(pid)]
+    ) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == []
 
 
 @pytest.mark.slow
