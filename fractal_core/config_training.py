@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from fractal_core.config_section import Fraction, Section
+from fractal_core.config_section import Section
 
 _SCORERS = ("evidence", "mlp", "concat", "finetune")
 _POOLINGS = ("auto", "noisy", "hard", "soft", "logsumexp", "power_mean", "attention")
 
 
-class PriorWeights(Section):
-    """Weights of the prior terms in the loss; the bag loss has what is left of 1."""
+Weight = Annotated[float, Field(ge=0.0, lt=1.0)]
+# Weights such as 0.7 + 0.2 + 0.1 miss 1 by rounding alone.
+_LEAST_BAG_LOSS = 1e-9
 
-    document: Fraction = Field(0.0, description="Pull towards similarity with the context.")
-    query: Fraction = Field(0.0, description="Pull towards similarity with the query.")
-    context_evidence: Fraction = Field(0.0, description="Pull towards the evidence against the context.")
-    query_evidence: Fraction = Field(0.0, description="Pull towards the evidence against the query.")
-    column: Fraction = Field(0.0, description="Pull towards the input's column prior (needs priors.column).")
-    sql: Fraction = Field(0.0, description="Pull towards your own query's prior (needs priors.sql).")
-    hybrid: Fraction = Field(0.0, description="Pull towards what gold sentence labels teach (needs priors.hybrid).")
-    correlation: Fraction = Field(0.0, description="Correlated sentences of a response score alike.")
-    neighbours: Fraction = Field(0.0, description="Similar sentences of different responses score alike.")
+
+class PriorWeights(Section):
+    """Weights of the prior terms in the loss; the bag loss, of the response labels, has what they leave of 1."""
+
+    document: Weight = Field(0.0, description="Pull towards similarity with the context.")
+    query: Weight = Field(0.0, description="Pull towards similarity with the query.")
+    context_evidence: Weight = Field(0.0, description="Pull towards the evidence against the context.")
+    query_evidence: Weight = Field(0.0, description="Pull towards the evidence against the query.")
+    column: Weight = Field(0.0, description="Pull towards the input's column prior (needs priors.column).")
+    sql: Weight = Field(0.0, description="Pull towards your own query's prior (needs priors.sql).")
+    hybrid: Weight = Field(0.0, description="Pull towards what gold sentence labels teach (needs priors.hybrid).")
+    correlation: Weight = Field(0.0, description="Correlated sentences of a response score alike.")
+    neighbours: Weight = Field(0.0, description="Similar sentences of different responses score alike.")
 
     @model_validator(mode="after")
     def _leave_room_for_the_bag_loss(self) -> Self:
         total = sum(self.model_dump().values())
-        if total > 1.0:
-            raise ValueError(f"the prior weights sum to {total:g}; they must sum to at most 1")
+        if total > 1.0 - _LEAST_BAG_LOSS:
+            raise ValueError(
+                f"the prior weights sum to {total:g}; they must sum to less than 1, because the bag loss, which learns "
+                "from the response labels, has what they leave of it: lower one of them"
+            )
         return self
 
 
@@ -80,11 +88,16 @@ class TrainConfig(Section):
         description="Let a sentence's place in its response and the number of sentences count; misleading where "
         "labelling stops at the first error.",
     )
+    adjust_for: Literal["auto", "none", "context", "query"] = Field(
+        "auto",
+        description="Of preferences: the evidence that speaks for a whole response and for no sentence of it; auto: "
+        "query under min (a sentence is right), context under max and avg (a sentence is relevant).",
+    )
     prior_offset: bool = Field(
         True, description="Start from the prior that explains the labels best and learn a correction to it."
     )
     prior_weights: PriorWeights = Field(
-        default_factory=PriorWeights, description="Weights of the prior terms in the loss."
+        default_factory=PriorWeights, description="Weights of the prior terms in the loss, together below 1."
     )
     prior_fade: bool = Field(False, description="Curriculum: prior weights fall to 0 over the epochs.")
     guard: bool = Field(

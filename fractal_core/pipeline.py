@@ -32,6 +32,16 @@ def _encoder_sources(config: RunConfig) -> dict[str, list[Path]]:
     return {"encoder": model_files(config.encoder.model, Path())}
 
 
+def _own_numbers(config: RunConfig) -> dict[str, list[Path]]:
+    """Return no files, for table responses has the numbers; that they can be there is found out before the run."""
+    if config.priors.column:
+        from fractal_core.text.checks import check_prior_column  # pyarrow is slow to import.
+
+        files = [file for group in _input_sources(config).values() for file in group]
+        check_prior_column(files, config.input.columns, config.input.label_kind)
+    return {}
+
+
 _KEYS = ("response_id", "sentence_index")
 _FEATURES = tuple(feature.name for feature in FEATURES)
 PRIOR_COLUMNS = (
@@ -113,6 +123,7 @@ STAGES: tuple[Stage, ...] = (
         function="fractal_core.priors.stage:priors",
         summary="Similarity to document and query, evidence prior, correlation, your own priors, nearest neighbours.",
         params=priors_params,
+        sources=_own_numbers,
         # A query sees these columns: no label, preference or gold may be among them.
         reads={
             "read.responses": ("response_id", "split", "query", "context", "response", "group", "prior"),

@@ -12,7 +12,12 @@ __all__ = ["TABLES", "Column", "Table"]
 
 _RESPONSE_ID = Column("response_id", pa.string(), "The response this row belongs to.")
 _SENTENCE_INDEX = Column("sentence_index", pa.int32(), "Position of the sentence in its response, from 0.")
-_SENTENCE_KEY = ("response_id", "sentence_index")
+
+
+def _of_sentences(name: str, row: str, *columns: Column, then: tuple[str, ...] = ()) -> Table:
+    """Return a table whose rows are those of a sentence, or several of each, told apart by the columns `then`."""
+    return Table(name, row, (_RESPONSE_ID, _SENTENCE_INDEX, *columns), (_RESPONSE_ID.name, _SENTENCE_INDEX.name, *then))
+
 
 RESPONSES = Table(
     "responses",
@@ -67,23 +72,18 @@ REJECTS = Table(
     ),
     ("source", "line"),
 )
-SENTENCES = Table(
+SENTENCES = _of_sentences(
     "sentences",
     "a sentence",
-    (
-        _RESPONSE_ID,
-        _SENTENCE_INDEX,
-        Column("start", pa.int32(), "First character in the response (Unicode code points)."),
-        Column("end", pa.int32(), "One past its last character: response[start:end] is the text."),
-        Column("text", pa.string(), "The sentence."),
-        Column(
-            "gold",
-            pa.float64(),
-            "Gold sentence label if the input has one; used to evaluate, and by priors.hybrid.",
-            nullable=True,
-        ),
+    Column("start", pa.int32(), "First character in the response (Unicode code points)."),
+    Column("end", pa.int32(), "One past its last character: response[start:end] is the text."),
+    Column("text", pa.string(), "The sentence."),
+    Column(
+        "gold",
+        pa.float64(),
+        "Gold sentence label if the input has one; used to evaluate, and by priors.hybrid.",
+        nullable=True,
     ),
-    _SENTENCE_KEY,
 )
 EMBEDDINGS = Table(
     "embeddings",
@@ -95,134 +95,111 @@ EMBEDDINGS = Table(
     ),
     ("text_hash",),
 )
-EVIDENCE = Table(
+EVIDENCE = _of_sentences(
     "evidence",
     "a sentence",
-    (
-        _RESPONSE_ID,
-        _SENTENCE_INDEX,
-        Column("best_chunk", pa.int32(), "Number of the context chunk with the largest cosine, from 0.", nullable=True),
-        *(Column(f.name, pa.float32(), f.doc, nullable=True) for f in FEATURES),
-    ),
-    _SENTENCE_KEY,
+    Column("best_chunk", pa.int32(), "Number of the context chunk with the largest cosine, from 0.", nullable=True),
+    *(Column(f.name, pa.float32(), f.doc, nullable=True) for f in FEATURES),
 )
-PRIORS = Table(
+PRIORS = _of_sentences(
     "priors",
     "a sentence",
-    (
-        _RESPONSE_ID,
-        _SENTENCE_INDEX,
-        Column("document_similarity", pa.float32(), "(1 + cosine) / 2 to the best context chunk.", nullable=True),
-        Column("query_similarity", pa.float32(), "(1 + cosine) / 2 to the query.", nullable=True),
-        Column(
-            "context_evidence",
-            pa.float32(),
-            "How much the comparison with the context speaks for it: mean of signed z-scores, no labels used.",
-            nullable=True,
-        ),
-        Column(
-            "query_evidence",
-            pa.float32(),
-            "How much the comparison with the query speaks for it: mean of signed z-scores, no labels used.",
-            nullable=True,
-        ),
-        Column(
-            "response_correlation",
-            pa.float32(),
-            "Mean (1 + Pearson) / 2 of its embedding with the other sentences of the response.",
-            nullable=True,
-        ),
-        Column("column_prior", pa.float32(), "Your own number from the input's column prior.", nullable=True),
-        Column("sql_prior", pa.float32(), "Your own number from the query priors.sql.", nullable=True),
-        Column("best_chunk", pa.int32(), "Number of the context chunk nearest to it, from 0.", nullable=True),
-        Column(
-            "neighbour_ids",
-            pa.list_(pa.string()),
-            "Nearest sentences of other responses, as response_id#sentence_index.",
-        ),
-        Column("neighbour_similarities", pa.list_(pa.float32()), "Cosines to these neighbours."),
+    Column("document_similarity", pa.float32(), "(1 + cosine) / 2 to the best context chunk.", nullable=True),
+    Column("query_similarity", pa.float32(), "(1 + cosine) / 2 to the query.", nullable=True),
+    Column(
+        "context_evidence",
+        pa.float32(),
+        "How much the comparison with the context speaks for it: mean of signed z-scores, no labels used.",
+        nullable=True,
     ),
-    _SENTENCE_KEY,
+    Column(
+        "query_evidence",
+        pa.float32(),
+        "How much the comparison with the query speaks for it: mean of signed z-scores, no labels used.",
+        nullable=True,
+    ),
+    Column(
+        "response_correlation",
+        pa.float32(),
+        "Mean (1 + Pearson) / 2 of its embedding with the other sentences of the response.",
+        nullable=True,
+    ),
+    Column("column_prior", pa.float32(), "Your own number from the input's column prior.", nullable=True),
+    Column("sql_prior", pa.float32(), "Your own number from the query priors.sql.", nullable=True),
+    Column("best_chunk", pa.int32(), "Number of the context chunk nearest to it, from 0.", nullable=True),
+    Column(
+        "neighbour_ids",
+        pa.list_(pa.string()),
+        "Nearest sentences of other responses, as response_id#sentence_index.",
+    ),
+    Column("neighbour_similarities", pa.list_(pa.float32()), "Cosines to these neighbours."),
 )
-SCORES = Table(
+SCORES = _of_sentences(
     "scores",
     "a sentence, a round",
-    (
-        _RESPONSE_ID,
-        _SENTENCE_INDEX,
-        Column("round", pa.int32(), "0: bag-loss training; n: n-th retraining on pseudo-labels."),
-        Column(
-            "probability",
-            pa.float64(),
-            "The scorer's probability that the sentence is positive (above grade 0; of real labels, the share of their "
-            "range).",
-        ),
-        Column("spread", pa.float64(), "Standard deviation of that probability over the members of the ensemble."),
-        Column(
-            "grade_probabilities",
-            pa.list_(pa.float64()),
-            "Probability of each grade from 0; null unless labels are grades.",
-            nullable=True,
-        ),
+    Column("round", pa.int32(), "0: bag-loss training; n: n-th retraining on pseudo-labels."),
+    Column(
+        "probability",
+        pa.float64(),
+        "The scorer's probability that the sentence is positive (above grade 0; of real labels, the share of their "
+        "range).",
     ),
-    (*_SENTENCE_KEY, "round"),
+    Column("spread", pa.float64(), "Standard deviation of that probability over the members of the ensemble."),
+    Column(
+        "grade_probabilities",
+        pa.list_(pa.float64()),
+        "Probability of each grade from 0; null unless labels are grades.",
+        nullable=True,
+    ),
+    then=("round",),
 )
-PSEUDOLABELS = Table(
+PSEUDOLABELS = _of_sentences(
     "pseudolabels",
     "a sentence",
-    (
-        _RESPONSE_ID,
-        _SENTENCE_INDEX,
-        Column(
-            "score",
-            pa.float64(),
-            "Before the response's label is looked at: probability of being positive, expected grade, or real value.",
-        ),
-        Column("posterior", pa.float64(), "The same given the response's label."),
-        Column(
-            "pseudolabel",
-            pa.float64(),
-            "1 or 0, grade or value: part of the most likely labelling that agrees with the response's label.",
-        ),
-        Column(
-            "confidence",
-            pa.float64(),
-            "Posterior probability of the pseudo-label; null for real values.",
-            nullable=True,
-        ),
-        Column("spread", pa.float64(), "Standard deviation of the probability over the members of the ensemble."),
-        Column("round", pa.int32(), "Round the score comes from."),
-        Column(
-            "agrees",
-            pa.bool_(),
-            "The response's pseudo-labels aggregate to its label; null without a label.",
-            nullable=True,
-        ),
-        Column(
-            "grade_posteriors",
-            pa.list_(pa.float64()),
-            "Probability of each grade from 0 given the response's label; null unless labels are grades.",
-            nullable=True,
-        ),
+    Column(
+        "score",
+        pa.float64(),
+        "Before the response's label is looked at: probability of being positive, expected grade, or real value.",
     ),
-    _SENTENCE_KEY,
+    Column("posterior", pa.float64(), "The same given the response's label."),
+    Column(
+        "pseudolabel",
+        pa.float64(),
+        "1 or 0, grade or value: part of the most likely labelling that agrees with the response's label.",
+    ),
+    Column(
+        "confidence",
+        pa.float64(),
+        "Posterior probability of the pseudo-label; null for real values.",
+        nullable=True,
+    ),
+    Column("spread", pa.float64(), "Standard deviation of the probability over the members of the ensemble."),
+    Column("round", pa.int32(), "Round the score comes from."),
+    Column(
+        "agrees",
+        pa.bool_(),
+        "The response's pseudo-labels aggregate to its label; null without a label.",
+        nullable=True,
+    ),
+    Column(
+        "grade_posteriors",
+        pa.list_(pa.float64()),
+        "Probability of each grade from 0 given the response's label; null unless labels are grades.",
+        nullable=True,
+    ),
 )
-CONTRIBUTIONS = Table(
+CONTRIBUTIONS = _of_sentences(
     "contributions",
     "one of the strongest reasons for a sentence's score",
-    (
-        _RESPONSE_ID,
-        _SENTENCE_INDEX,
-        Column("rank", pa.int32(), "1 is what moved the score most."),
-        Column("feature", pa.string(), "Column of table evidence, or the prior that training started from."),
-        Column("z", pa.float32(), "Its value, in standard deviations from the mean of train sentences."),
-        Column(
-            "contribution",
-            pa.float32(),
-            "What it adds to the log-odds of the sentence, compared with an average sentence.",
-        ),
+    Column("rank", pa.int32(), "1 is what moved the score most."),
+    Column("feature", pa.string(), "Column of table evidence, or the prior that training started from."),
+    Column("z", pa.float32(), "Its value, in standard deviations from the mean of train sentences."),
+    Column(
+        "contribution",
+        pa.float32(),
+        "What it adds to the log-odds of the sentence, compared with an average sentence.",
     ),
-    (*_SENTENCE_KEY, "rank"),
+    then=("rank",),
 )
 METRICS = Table(
     "metrics",

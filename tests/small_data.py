@@ -36,6 +36,11 @@ def make_rows(count, *, aggregation="min", seed=0):
     return rows
 
 
+def read_jsonl(path):
+    """Read rows of JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def write_jsonl(path, rows):
     """Write rows as JSON lines."""
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

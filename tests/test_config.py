@@ -84,10 +84,24 @@ def test_bad_settings(write, setting):
         load_config(write('aggregation = "min"\n' + MINIMAL), [setting])
 
 
-def test_prior_weights_over_one_are_refused(write):
-    """The bag loss needs what the priors leave of 1."""
-    with pytest.raises(UsageError, match="sum to at most 1"):
-        load_config(write(MINIMAL), ["train.prior_weights.document=0.7", "train.prior_weights.query=0.7"])
+@pytest.mark.parametrize(("document", "query", "sql"), [(0.7, 0.7, 0.0), (0.5, 0.5, 0.0), (0.7, 0.2, 0.1)])
+def test_prior_weights_leave_something_to_the_bag_loss(write, document, query, sql):
+    """Weights that sum to 1 or more are refused: nothing would be learned from the response labels."""
+    assert 0.7 + 0.2 + 0.1 < 1
+    path = write(MINIMAL + '[priors]\nsql = "SELECT 1"\n')
+    settings = (("document", document), ("query", query), ("sql", sql))
+    with pytest.raises(UsageError) as error:
+        load_config(path, [f"train.prior_weights.{name}={weight}" for name, weight in settings])
+    said = f"train.prior_weights: the prior weights sum to {document + query + sql:g}; they must sum to less than 1"
+    assert said in str(error.value)
+    assert str(error.value).endswith("lower one of them.")
+
+
+def test_no_prior_weight_is_one(write):
+    """All the weight on one prior is refused by its key; a little less is taken."""
+    with pytest.raises(UsageError, match=r"train\.prior_weights\.document = 1\.0 does not fit; .* >= 0 and < 1"):
+        load_config(write(MINIMAL), ["train.prior_weights.document=1.0"])
+    assert load_config(write(MINIMAL), ["train.prior_weights.document=0.99"]).train.prior_weights.document == 0.99
 
 
 def test_template_is_valid_and_complete(write):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from benchmarks.accuracy.running import floats
 from fractal_core.evaluation.figures import aggregate, preference_figures
 from fractal_core.evaluation.metrics import auc_pr, auc_roc, bootstrap_interval, ece, mae
 from fractal_core.mil.posterior import posterior
@@ -91,11 +91,11 @@ def truth_of(results: Results) -> Truth:
     responses, sentences = results.responses, results.sentences
     ids = responses.column("response_id").combine_chunks()
     response = pc.index_in(sentences.column("response_id"), value_set=ids).to_numpy().astype(np.int64)
-    gold, label = _floats(sentences, "gold"), _floats(responses, "label")
+    gold, label = floats(sentences, "gold"), floats(responses, "label")
     split = np.array(responses.column("split").to_pylist(), dtype=object)
     known = ~np.isnan(gold)
     codes = responses.column("pair").combine_chunks().dictionary_encode("encode").indices
-    preferred = _floats(responses, "preferred")
+    preferred = floats(responses, "preferred")
     labelled = ~np.isnan(preferred if results.dataset.preference else label)
     return Truth(
         response=response,
@@ -192,8 +192,3 @@ def _error(dataset: DataSet, method: Method, score: NDArray[np.float64], truth: 
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else NONE
-
-
-def _floats(table: pa.Table, name: str) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = table.column(name).cast(pa.float64()).to_numpy().astype(np.float64)
-    return values

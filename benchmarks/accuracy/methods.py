@@ -71,6 +71,11 @@ class Method:
     gold_share: float = 1.0
 
     @property
+    def heading(self) -> str:
+        """What a row of it is called, with a mark if it looks at gold."""
+        return f"{self.title} *gold*" if self.gold else self.title
+
+    @property
     def product(self) -> bool:
         """Whether it is the product itself."""
         return not self.function

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from benchmarks.accuracy.methods import METHODS
-from benchmarks.accuracy.summary import summary
+from benchmarks.accuracy.summary import figure, summary
 
 if TYPE_CHECKING:
     from benchmarks.accuracy.figures import Row
@@ -74,22 +74,17 @@ def _set_table(result: Results, rows: Mapping[str, Row]) -> list[str]:
     for name, row in rows.items():
         method = METHODS[name]
         cells = [
-            f"{method.title}{' *gold*' if method.gold else ''}",
+            method.heading,
             with_interval(row.auc, row.auc_low, row.auc_high),
             with_interval(row.pr, row.pr_low, row.pr_high),
-            *(number(value) for value in (row.response, row.error, row.ece, row.train, row.train_ece)),
+            *(figure(value) for value in (row.response, row.error, row.ece, row.train, row.train_ece)),
             "-" if method.prior else f"{row.seconds:.1f}",
-            number(dataset.paper.get(name, math.nan)),
+            figure(dataset.paper.get(name, math.nan)),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def number(value: float) -> str:
-    """Return a figure with three decimals, or a dash for NaN."""
-    return "-" if math.isnan(value) else f"{value:.3f}"
-
-
 def with_interval(value: float, low: float, high: float) -> str:
     """Return a figure with its interval."""
-    return number(value) if math.isnan(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return figure(value) if math.isnan(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
@@ -23,7 +24,6 @@ from fractal_core.store.materialize import materialize
 from fractal_core.store.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from fractal_core.config import RunConfig
@@ -48,6 +48,12 @@ class Scores:
     score: NDArray[np.float64]
     posterior: NDArray[np.float64] | None
     seconds: float
+
+
+def floats(table: pa.Table, name: str) -> NDArray[np.float64]:
+    """Return a column of numbers, NaN for null."""
+    values: NDArray[np.float64] = table.column(name).cast(pa.float64()).to_numpy().astype(np.float64)
+    return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +122,8 @@ class Bench:
         table = artefacts[LAST].table("pseudolabels")
         own = [artefact for name, artefact in artefacts.items() if name not in shared]
         return Scores(
-            score=_floats(table, "score"),
-            posterior=_floats(table, "posterior"),
+            score=floats(table, "score"),
+            posterior=floats(table, "posterior"),
             seconds=sum(artefact.manifest.seconds for artefact in own),
         )
 
@@ -128,7 +134,7 @@ class Bench:
         self._add(stage, self.config(dataset), artefacts, f"{dataset.name} {method.name} seed {seed}")
         artefact = artefacts[stage.name]
         table = pq.read_table(artefact.path(method.file))
-        return Scores(_floats(table, "probability"), None, artefact.manifest.seconds)
+        return Scores(floats(table, "probability"), None, artefact.manifest.seconds)
 
     def _add(self, stage: Stage, config: RunConfig, artefacts: dict[str, Artefact], what: str) -> None:
         upstream = {name: artefacts[name] for name in stage.upstream}
@@ -180,8 +186,3 @@ def run_set(bench: Bench, dataset: DataSet, methods: Sequence[Method], seeds: Se
         scores[method.name] = found
     seconds = {name: artefact.manifest.seconds for name, artefact in shared.items()}
     return Results(dataset, responses, sentences, scores, failures, seconds)
-
-
-def _floats(table: pa.Table, name: str) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = table.column(name).to_numpy().astype(np.float64)
-    return values

@@ -27,9 +27,8 @@ def summary(rows: Rows) -> list[str]:
     lines = ["## Sentence AUC-ROC on test", "", f"| method | {mean} | {' | '.join(names)} |"]
     lines.append("|---" * (len(names) + 2) + "|")
     for method in (m for m in METHODS if any(m in rows[name] for name in names)):
-        cells = [_figure(rows[name][method].auc) if method in rows[name] else _DASH for name in names]
-        title = METHODS[method].title + (" *gold*" if METHODS[method].gold else "")
-        lines.append(f"| {title} | {_figure(mean_auc(rows, seven, method))} | {' | '.join(cells)} |")
+        cells = [figure(rows[name][method].auc) if method in rows[name] else _DASH for name in names]
+        lines.append(f"| {METHODS[method].heading} | {figure(mean_auc(rows, seven, method))} | {' | '.join(cells)} |")
     product = [name for name in names if PRODUCT in rows[name]]
     if product:
         lines += ["", "## Against supervision and against the best bare prior", "", *_comparison(rows, product)]
@@ -69,7 +68,7 @@ def _comparison(rows: Rows, names: list[str]) -> list[str]:
         ratios.append(ours / bound)
         margins.append(ours - value)
         lines.append(
-            f"| {name} | {_figure(ours)} | {_figure(bound)} | {_percent(ratios[-1])} | {_figure(value)} "
+            f"| {name} | {figure(ours)} | {figure(bound)} | {_percent(ratios[-1])} | {figure(value)} "
             f"({prior.replace('_', ' ')}) | {_signed(margins[-1])} |"
         )
     kept = [r for r in ratios if not math.isnan(r)]
@@ -101,10 +100,11 @@ def _target(what: str, value: float, aim: float, hope: float | None = None, *, b
         reached = value < target if below else value >= target
         return f"{'below ' if below else ''}{target:.3f}: **{'reached' if reached else 'not reached'}**"
 
-    return f"| {what} | {_figure(value)} | {mark(aim)} | {mark(hope) if hope is not None else _DASH} |"
+    return f"| {what} | {figure(value)} | {mark(aim)} | {mark(hope) if hope is not None else _DASH} |"
 
 
-def _figure(value: float) -> str:
+def figure(value: float) -> str:
+    """Return a figure with three decimals, or a dash for NaN."""
     return _DASH if math.isnan(value) else f"{value:.3f}"
 
 

@@ -11,15 +11,15 @@ import pyarrow.compute as pc
 import torch
 
 from fractal_core.mil.examples import NO_FOLD, Examples, assign_folds, segments_of
+from fractal_core.mil.gold import HYBRID, gold_to_learn, learn_hybrid
 from fractal_core.mil.place import NAMES as PLACE
 from fractal_core.mil.place import place_features
-from fractal_core.mil.prior_terms import prior_terms, scale_of
+from fractal_core.mil.prior_terms import note_constants, prior_terms, scale_of, scaled
 from fractal_core.mil.scorers.comparison import Comparison
 from fractal_core.mil.scorers.inputs import concat_features, mlp_features
 from fractal_core.mil.scorers.texts import sentence_texts
 from fractal_core.mil.supervision import Supervision, supervise
 from fractal_core.priors.evidence_prior import EvidenceStandardiser, comparisons, feature_matrix
-from fractal_core.priors.hybrid import HybridSettings, hybrid_prior
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,8 +36,6 @@ FAMILIES = {
     "column": "column_prior",
     "sql": "sql_prior",
 }
-HYBRID = "hybrid"
-_WITH_GOLD = ("binary", "share", "count", "preference")
 
 
 @dataclass(frozen=True)
@@ -127,19 +125,17 @@ def assemble(inputs: Inputs, plan: Plan, fitted: Fit | None, note: Callable[[str
     supervision = supervise(responses, segments, plan.kind, plan.highest_grade, note)
     gold = np.full(len(matrix), np.nan)
     if plan.hybrid:
-        if plan.kind in _WITH_GOLD:
-            gold = np.where(rows, inputs.table("sentences").column("gold").to_numpy().astype(np.float64), np.nan)
-        else:
-            note(f"gold labels are not learned from where labels are {plan.kind}")
+        gold = gold_to_learn(inputs.table("sentences"), plan.kind, rows, note)
     fold = _folds(responses, supervision, segments.sum(torch.from_numpy(np.isfinite(gold)).long()).numpy() > 0, plan)
     known = {family: priors.column(column).to_numpy().astype(np.float64) for family, column in FAMILIES.items()}
-    hybrid = None
-    if np.isfinite(gold).any():
-        hybrid = known[HYBRID] = hybrid_prior(z, gold, fold[0][segments.ids.numpy()], HybridSettings(), note)
+    hybrid = learn_hybrid(z, gold, fold[:, segments.ids.numpy()], plan.weights.get(HYBRID, 0.0) > 0, note)
+    if hybrid.prior is not None:
+        known[HYBRID] = hybrid.prior
     scales = {family: scale_of(values, rows) for family, values in known.items()}
+    note_constants(known, scales, rows, note)
     examples = Examples(
         features=torch.from_numpy(features),
-        priors={family: _scaled(values, *scales[family]) for family, values in known.items()},
+        priors={family: _prior(values, scales[family]) for family, values in known.items()},
         families={
             family: _signs(standardiser, () if plan.scorer == "concat" else evidence_names, family, features.shape[-1])
             for family in known
@@ -151,7 +147,7 @@ def assemble(inputs: Inputs, plan: Plan, fitted: Fit | None, note: Callable[[str
         train=torch.from_numpy(supervision.split == "train"),
         dev=torch.from_numpy(supervision.split == "dev") & ~torch.isnan(supervision.labels),
         gold=torch.from_numpy(gold),
-        terms=prior_terms(inputs, priors, segments, plan.weights, rows, hybrid),
+        terms=prior_terms(inputs, priors, segments, plan.weights, rows, hybrid.targets, note),
     )
     fit = Fit(standardiser, comparison)
     return Assembled(examples, evidence.select(list(KEYS)), supervision, fit, names, scales)
@@ -181,5 +177,6 @@ def _unnamed(count: int, scorer: str) -> tuple[str, ...]:
     return tuple(f"{scorer}_{number}" for number in range(count))
 
 
-def _scaled(values: NDArray[np.float64], mean: float, scale: float) -> torch.Tensor:
-    return torch.from_numpy(np.nan_to_num((values - mean) / scale).astype(np.float32))
+def _prior(values: NDArray[np.float64], scale: tuple[float, float]) -> torch.Tensor:
+    """Return a prior in units of its own standard deviation, 0 where there is none: float32 [N]."""
+    return torch.from_numpy(np.nan_to_num(scaled(values, *scale)).astype(np.float32))

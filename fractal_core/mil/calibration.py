@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from fractal_core.mil.task import Task
 
 _STEPS = 100
-# Keeps the numbers of perfectly separated labels finite; in nats a unit it is nothing.
-_RIDGE = 1e-4
+# In nats over all the units of a team: nothing to hundreds of labels, but a handful, which any score may separate, must
+# not make it as steep as it can be.
+_RIDGE = 0.1
 
 
 @one_thread()
@@ -55,8 +56,8 @@ def calibrate(examples: Examples, task: Task, score: Tensor) -> Parameters:
         optimiser.zero_grad()
         logits = log_scale.exp()[:, None] * values + bias[:, None]
         losses = unit_losses(examples, task, logits, extra)[:, taught]
-        total = ((losses * seen).sum(-1) / seen.sum(-1).clamp(min=1)).sum()
-        total = total + _RIDGE * sum(each.square().sum() for each in trained)
+        ridge = log_scale.square() + bias.square() + extra.square().sum(-1)
+        total = (((losses * seen).sum(-1) + _RIDGE * ridge) / seen.sum(-1).clamp(min=1)).sum()
         total.backward()  # type: ignore[no-untyped-call]
         return total
 

@@ -26,7 +26,8 @@ class PriorTerms:
     """Targets of the prior terms of the loss; None where the term has no weight.
 
     Attributes:
-        probabilities: term -> float32 [N] in [0, 1], NaN where a sentence has none ("document", "query", ...).
+        probabilities: term -> float32 [N], or [S * K, N] with a row a team, in [0, 1], NaN where a sentence has none
+            ("document", "query", ...); a term without targets is left out.
         pairs: the sentence pairs of each response, and the correlation of each pair, float32 [P].
         neighbours: indices of neighbouring sentences, int64 [N, K], -1 for none, and similarities, float32 [N, K].
     """
@@ -52,6 +53,7 @@ class Examples:
         dev: bool [U], labelled units of the dev split.
         gold: float64 [N], gold labels of train sentences that may be learned from, NaN for none.
         terms: targets of the prior terms.
+        covariates: float32 [U, C], of pairs adjusted for a family of evidence; None otherwise.
     """
 
     features: Tensor
@@ -65,6 +67,7 @@ class Examples:
     dev: Tensor
     gold: Tensor
     terms: PriorTerms
+    covariates: Tensor | None = None
 
     @property
     def folds(self) -> int:

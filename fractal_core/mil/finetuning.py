@@ -13,7 +13,7 @@ from fractal_core.mil.finetune.encoder import TrainableEncoder
 from fractal_core.mil.finetune.examples import TextBags
 from fractal_core.mil.finetune.settings import FineTuneSettings
 from fractal_core.mil.finetune.training import fine_tune, step_count
-from fractal_core.mil.learning import guarded, on_one_scale
+from fractal_core.mil.guard import guarded, on_one_scale
 from fractal_core.mil.scorers.texts import sentence_texts
 from fractal_core.mil.starting import NO_PRIOR
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fractal_core.mil.assembling import Assembled
     from fractal_core.mil.finetune.member import Member
-    from fractal_core.mil.learning import Learned
+    from fractal_core.mil.guard import Learned
     from fractal_core.mil.recipe import Recipe
     from fractal_core.mil.task import Task
     from fractal_core.stage_params import TrainParams

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from fractal_core.mil.losses import gold_cross_entropy
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def unit_losses(
     sentences, segments = examples.by_unit
     logits = logits[:, sentences]
     attention = None if attention is None else attention[:, sentences]
-    losses = task.losses(logits, extra, examples.labels, segments, attention)
+    losses = task.losses(logits, extra, examples.labels, segments, attention, examples.covariates)
     if examples.has_gold:
         losses = losses + examples.over_unit(gold_cross_entropy(logits, examples.gold[sentences], segments)).sum(-1)
     return losses
@@ -48,6 +50,17 @@ def mean_held_out(examples: Examples, losses: Tensor, hidden: Tensor, teams: int
     weight = hidden.to(losses.dtype) + examples.dev.to(losses.dtype) / examples.folds
     total = (losses * weight).reshape(teams, -1, losses.shape[-1]).sum((0, 2))
     return total / weight.reshape(teams, -1, losses.shape[-1]).sum((0, 2))
+
+
+def gold_loss(examples: Examples, logits: Tensor) -> float:
+    """Return the mean cross-entropy of gold labels that may be learned from, in nats a sentence.
+
+    Args:
+        examples: at least one gold label.
+        logits: [N], cross-fitted.
+    """
+    known = int((~torch.isnan(examples.gold)).sum())
+    return float(gold_cross_entropy(logits.double(), examples.gold, examples.segments).sum()) / known
 
 
 def held_out_loss(examples: Examples, task: Task, logits: Tensor, extra: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""From examples to an ensemble: prior, heads, calibration, and the guard that lets none but the best pass.
+"""From examples to an ensemble: a prior to start from, a head for each pooling, and the guard.
 
 Everything is compared by one figure, the held-out likelihood of the response labels for independent sentences: no
 response's score comes from a member that saw its label.
@@ -7,18 +7,19 @@ response's score comes from a member that saw its label.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fractal_core.mil.calibration import calibrate, rescaled
-from fractal_core.mil.ensemble import EXTRA, Component, cross_fitted, ensemble_extra, ensemble_logits
-from fractal_core.mil.held_out import held_out_loss
+from fractal_core.mil.ensemble import Component
+from fractal_core.mil.gold import HYBRID
+from fractal_core.mil.guard import assess, calibrated_priors, guarded, on_one_scale
 from fractal_core.mil.objective import BagObjective
-from fractal_core.mil.starting import LINEAR, NO_PRIOR, start_from
+from fractal_core.mil.starting import NO_PRIOR, start_from
 from fractal_core.mil.training import fit
 
 if TYPE_CHECKING:
     from fractal_core.mil.examples import Examples
+    from fractal_core.mil.guard import Learned
     from fractal_core.mil.recipe import Recipe
     from fractal_core.mil.task import Task
     from fractal_core.mil.training import Schedule
@@ -27,31 +28,6 @@ if TYPE_CHECKING:
 # Nats a response by which one pooling must explain the labels better than another for the other to be left out. Two
 # folds of one set differ by about as much.
 CLEARLY = 0.05
-
-
-@dataclass(frozen=True, eq=False)
-class Learned:
-    """A calibrated ensemble, its held-out loss in nats a unit, and what was tried.
-
-    Attributes:
-        components: the ensemble.
-        held_out: its loss.
-        winner: what it is made of.
-        compared: name of each head, prior and average -> its held-out loss.
-        history: (head, epoch, penalty, held-out loss), the loss being that of the head's own pooling.
-    """
-
-    components: list[Component]
-    held_out: float
-    winner: str
-    compared: dict[str, float]
-    history: list[tuple[str, int, float, float]]
-
-
-def assess(examples: Examples, judge: Task, components: list[Component]) -> float:
-    """Return the held-out loss of an ensemble, in nats a unit."""
-    logits, _ = cross_fitted(ensemble_logits(components, examples), examples)
-    return held_out_loss(examples, judge, logits[None], ensemble_extra(components).mean(0)[None])
 
 
 def learn(examples: Examples, task: Task, recipe: Recipe, schedule: Schedule, advance: Callable[[], None]) -> Learned:
@@ -80,43 +56,6 @@ def learn(examples: Examples, task: Task, recipe: Recipe, schedule: Schedule, ad
     return guarded(heads, examples, task, judge, recipe.guard, losses, history)
 
 
-def guarded(
-    heads: list[Component],
-    examples: Examples,
-    task: Task,
-    judge: Task,
-    guard: bool,
-    losses: dict[str, float],
-    history: list[tuple[str, int, float, float]],
-) -> Learned:
-    """Compare trained heads with each bare prior and with their average, and keep what explains held-out labels best.
-
-    Args:
-        heads: calibrated under the judge.
-        examples: the labels and priors.
-        task: what was learned.
-        judge: by whose held-out loss candidates are compared.
-        guard: whether priors compete at all.
-        losses: of the single heads, to be reported.
-        history: to be reported.
-    """
-    name = " and ".join(head.name for head in heads)
-    candidates = {name: heads}
-    priors = calibrated_priors(examples, judge) if guard else {}
-    if priors:
-        alone = {family: assess(examples, judge, [prior]) for family, prior in priors.items()}
-        best = min(alone, key=alone.__getitem__)
-        candidates[f"{name} and the {best} prior"] = [
-            *(replace(head, share=head.share / 2) for head in heads),
-            replace(priors[best], share=0.5),
-        ]
-        candidates |= {f"the {family} prior": [prior] for family, prior in priors.items()}
-    compared = {name: assess(examples, judge, parts) for name, parts in candidates.items()}
-    winner = min(compared, key=compared.__getitem__)
-    parts = on_one_scale(candidates[winner], examples, task.judged())
-    return Learned(parts, assess(examples, task.judged(), parts), winner, losses | compared, history)
-
-
 def _head(
     examples: Examples, task: Task, recipe: Recipe, schedule: Schedule, advance: Callable[[], None]
 ) -> tuple[Component, float, list[tuple[str, int, float, float]]]:
@@ -124,6 +63,9 @@ def _head(
     judge = task.judged(task.pooling)
     family, calibration = NO_PRIOR, None
     priors = calibrated_priors(examples, judge) if recipe.prior_offset else {}
+    # The head learns from gold labels itself: from a prior that they taught it would start with most of it learned, and
+    # without the signs that hold it to the meaning of its evidence. That prior competes in the end.
+    priors.pop(HYBRID, None)
     if priors:
         family = min(priors, key=lambda name: assess(examples, judge, [priors[name]]))
         calibration = priors[family].parameters
@@ -135,30 +77,6 @@ def _head(
     return head, assess(examples, judge, [head]), [(task.pooling, *line) for line in fitted.history]
 
 
-def on_one_scale(components: list[Component], examples: Examples, judge: Task) -> list[Component]:
-    """Return components whose weighted mean is calibrated, by what it says of responses that it did not see.
-
-    The members are standardised first (no label is looked at): a member that was trained without the positive responses
-    of its fold has a low bias, and to calibrate across such biases would reverse them.
-    """
-    logits = ensemble_logits(components, examples)
-    mean, scale = logits.mean(1), logits.std(1).clamp(min=1e-6)
-    score, _ = cross_fitted((logits - mean[:, None]) / scale[:, None], examples)
-    by = calibrate(examples, judge, score)
-    factor = by["offset"] / scale
-    shift = by["bias"] - factor * mean
-    return [replace(c, parameters=rescaled(c.parameters, factor, shift, by[EXTRA])) for c in components]
-
-
 def mixed(components: list[Component]) -> list[Component]:
     """Return components with equal shares."""
     return [replace(component, share=1 / len(components)) for component in components]
-
-
-def calibrated_priors(examples: Examples, judge: Task) -> dict[str, Component]:
-    """Return every prior that says anything, calibrated."""
-    return {
-        family: Component(family, LINEAR, family, calibrate(examples, judge, prior))
-        for family, prior in examples.priors.items()
-        if prior.any()
-    }

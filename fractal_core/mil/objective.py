@@ -15,7 +15,7 @@ from fractal_core.mil.task import cumulative_logits
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fractal_core.mil.examples import Examples
+    from fractal_core.mil.examples import Examples, PriorTerms
     from fractal_core.mil.segments import Segments
     from fractal_core.mil.task import Task
 
@@ -61,7 +61,7 @@ class BagObjective:
     """
 
     def __init__(self, task: Task, weights: Mapping[str, float], fade_epochs: int = 0) -> None:
-        """Set the weights of the prior terms; the bag loss has the rest.
+        """Set the weights of the prior terms; the bag loss has the rest, and the weight of a term without targets.
 
         Args:
             task: the bag loss.
@@ -94,8 +94,10 @@ class BagObjective:
         attention: Tensor | None,
     ) -> Tensor:
         """Return the weighted sum for each member and unit, [M, b]."""
-        weights = {term: weight * self._left for term, weight in self._weights.items()}
-        total = self._task.losses(logits, extra, examples.labels[batch], segments, attention)
+        terms = [term for term in self._weights if _has_targets(term, examples.terms)]
+        weights = {term: self._weights[term] * self._left for term in terms}
+        covariates = None if examples.covariates is None else examples.covariates[batch]
+        total = self._task.losses(logits, extra, examples.labels[batch], segments, attention, covariates)
         if examples.has_gold:
             gold = gold_cross_entropy(logits, examples.gold[sentences], segments)
             total = total + examples.over_unit(gold).sum(-1)
@@ -109,7 +111,10 @@ class BagObjective:
         """Return a prior term of every response of the batch, [M, b * W]."""
         terms = examples.terms
         if term not in _PAIRWISE:
-            return prior_cross_entropy(logits, terms.probabilities[term][sentences], segments)
+            target = terms.probabilities[term][..., sentences]
+            if target.dim() > 1:
+                target = target.repeat_interleave(len(logits) // len(target), dim=0)
+            return prior_cross_entropy(logits, target, segments)
         if term == "correlation" and terms.pairs is not None:
             chosen, pairs = terms.pairs[0].select(examples.segments.ids[sentences][segments.offsets[:-1]])
             return correlation_penalty(torch.sigmoid(logits), terms.pairs[1][chosen], pairs)
@@ -124,6 +129,12 @@ class BagObjective:
             self._left = max(0.0, 1.0 - (epoch + 1) / self._fade_epochs)
         if "neighbours" in self._weights:
             self._everywhere = torch.sigmoid(logits)
+
+
+def _has_targets(term: str, terms: PriorTerms) -> bool:
+    if term in _PAIRWISE:
+        return (terms.pairs if term == "correlation" else terms.neighbours) is not None
+    return term in terms.probabilities
 
 
 class PseudolabelObjective:

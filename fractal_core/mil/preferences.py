@@ -34,6 +34,7 @@ def preference_log_likelihood(
     preferred: Tensor,
     log_tie: Tensor | None = None,
     strength: str = "odds",
+    handicap: Tensor | None = None,
 ) -> Tensor:
     """Return the log-probability of each preference between two aggregates.
 
@@ -47,6 +48,8 @@ def preference_log_likelihood(
         preferred: floating [P], 1, 0, 0.5 or NaN, whose likelihood and gradient are 0.
         log_tie: log nu, a scalar or [..., 1]; none for no ties, where 0.5 counts as half a win for either.
         strength: "odds" or "probability".
+        handicap: [..., P], log of what multiplies the first response's strength whatever its sentences are, as the
+            home side's in games; none for 0.
 
     Returns:
         [..., P] of the dtype of the bags, at most 0.
@@ -58,6 +61,8 @@ def preference_log_likelihood(
         raise ValueError(f"There is no strength {strength!r} of a response: use one of {', '.join(STRENGTHS)}.")
     log_strength = bags.positive - bags.negative if strength == "odds" else bags.positive
     lead = log_strength.index_select(-1, pairs[:, 0]) - log_strength.index_select(-1, pairs[:, 1])
+    if handicap is not None:
+        lead = lead + handicap.to(lead.dtype)
     known = ~torch.isnan(preferred)
     wins = preferred.nan_to_num(0.5).to(lead.dtype)
     if log_tie is None:

@@ -11,10 +11,11 @@ import torch
 
 from fractal_core.mil.examples import PriorTerms
 from fractal_core.mil.losses import SentencePairs, pair_correlation
+from fractal_core.priors.evidence_prior import ROUNDING
 from fractal_core.priors.vectors import distinct, text_vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -30,6 +31,20 @@ COLUMNS = {
     "column": "column_prior",
     "sql": "sql_prior",
 }
+# Term of the loss -> what it takes to have targets.
+NEEDS = {
+    "document": "a context",
+    "query": "a query",
+    "context_evidence": "a context",
+    "query_evidence": "a query",
+    "column": "numbers that differ between sentences",
+    "sql": "numbers that differ between sentences",
+    "hybrid": "gold sentence labels that teach something",
+    "correlation": "responses of several sentences",
+    "neighbours": "priors.neighbours above 0",
+}
+# The user's own priors -> what turns them off.
+_OFF = {"column": "priors.column = false", "sql": 'priors.sql = ""'}
 
 
 def prior_terms(
@@ -39,8 +54,9 @@ def prior_terms(
     weights: Mapping[str, float],
     rows: NDArray[np.bool_],
     hybrid: NDArray[np.float64] | None,
+    note: Callable[[str], None],
 ) -> PriorTerms:
-    """Build the targets of the terms that have a weight.
+    """Build the targets of the terms that have a weight; a term without any target in train is left out.
 
     Args:
         inputs: tables sentences and embeddings.
@@ -48,34 +64,76 @@ def prior_terms(
         segments: the responses.
         weights: of the terms.
         rows: bool [N], sentences of train responses, by which similarities are standardised.
-        hybrid: log-odds [N] of the hybrid prior, NaN where there is none.
+        hybrid: log-odds of the hybrid prior as every team has it, [S * K, N]; None if there is none.
+        note: told which weights pull nowhere, so that the bag loss has them.
     """
+    asked = {term: weight for term, weight in weights.items() if weight > 0}
     targets = {
-        term: _calibrated(priors.column(column).to_numpy(), rows)
-        for term, column in COLUMNS.items()
-        if weights.get(term, 0.0) > 0
+        term: _calibrated(priors.column(column).to_numpy(), rows) for term, column in COLUMNS.items() if term in asked
     }
-    if weights.get("hybrid", 0.0) > 0:
-        known = np.full(segments.total, np.nan) if hybrid is None else hybrid
-        targets["hybrid"] = torch.from_numpy((1 / (1 + np.exp(-known))).astype(np.float32))
-    return PriorTerms(
-        probabilities=targets,
-        pairs=_pairs(inputs, segments) if weights.get("correlation", 0.0) > 0 else None,
-        neighbours=_neighbours(priors) if weights.get("neighbours", 0.0) > 0 else None,
-    )
+    if "hybrid" in asked and hybrid is not None:
+        targets["hybrid"] = torch.from_numpy((1 / (1 + np.exp(-hybrid))).astype(np.float32))
+    train = torch.from_numpy(rows)
+    targets = {term: target for term, target in targets.items() if bool(torch.isfinite(target[..., train]).any())}
+    pairs = _pairs(inputs, segments) if "correlation" in asked else None
+    if pairs is not None and not bool(train[pairs[0].first].any()):
+        pairs = None
+    neighbours = _neighbours(priors) if "neighbours" in asked else None
+    if neighbours is not None and not bool((neighbours[0][train] >= 0).any()):
+        neighbours = None
+    there = {*targets, *(["correlation"] if pairs else []), *(["neighbours"] if neighbours else [])}
+    for term, weight in asked.items():
+        if term not in there:
+            note(
+                f"train.prior_weights.{term} = {weight:g} pulls nowhere, because no train sentence has a target, so "
+                f"the bag loss has this weight: give {NEEDS[term]}, or set it to 0"
+            )
+    return PriorTerms(probabilities=targets, pairs=pairs, neighbours=neighbours)
 
 
 def scale_of(values: NDArray[np.float64], rows: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return mean and standard deviation over some rows; (0, 1) if there is nothing to scale."""
+    """Return mean and standard deviation over some rows.
+
+    The deviation is 0 if they are all the same, up to float32 rounding; both are 0 if there are none. Such values say
+    nothing.
+    """
     known = values[rows & np.isfinite(values)]
-    scale = float(known.std()) if known.size else 0.0
-    return (float(known.mean()), scale) if scale > 0 else (0.0, 1.0)
+    if not known.size:
+        return 0.0, 0.0
+    mean, scale = float(known.mean()), float(known.std())
+    return mean, scale if scale > ROUNDING * float(np.abs(known).max()) else 0.0
+
+
+def scaled(values: NDArray[np.float64], mean: float, scale: float) -> NDArray[np.float64]:
+    """Return z-scores, NaN where a value is NaN, and everywhere if the scale is 0."""
+    return (values - mean) / scale if scale > 0 else np.full(len(values), np.nan)
+
+
+def note_constants(
+    known: Mapping[str, NDArray[np.float64]],
+    scales: Mapping[str, tuple[float, float]],
+    rows: NDArray[np.bool_],
+    note: Callable[[str], None],
+) -> None:
+    """Tell which priors are one value and so no candidate to start from.
+
+    Args:
+        known: family -> [N], NaN where there is none.
+        scales: family -> mean and standard deviation, as `scale_of` has them.
+        rows: bool [N], sentences of train responses.
+        note: told.
+    """
+    for family, values in known.items():
+        mean, scale = scales[family]
+        if scale == 0 and np.isfinite(values[rows]).any():
+            remedy = f"; give numbers that differ, or set {_OFF[family]}" if family in _OFF else ""
+            note(f"the {family} prior is the same for every sentence of train, {mean:g}: not used{remedy}")
 
 
 def _calibrated(values: NDArray[np.float32], rows: NDArray[np.bool_]) -> torch.Tensor:
-    """Turn a raw similarity into a probability: the logistic function of its z-score. NaN stays NaN."""
-    mean, scale = scale_of(values.astype(np.float64), rows)
-    z = (values.astype(np.float64) - mean) / scale
+    """Turn a raw similarity into a probability: the logistic function of its z-score, NaN where there is none."""
+    exact = values.astype(np.float64)
+    z = scaled(exact, *scale_of(exact, rows))
     return torch.from_numpy((1 / (1 + np.exp(-z))).astype(np.float32))
 
 

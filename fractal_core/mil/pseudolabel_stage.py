@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fractal_core.mil.adjusting import adjust
 from fractal_core.mil.answers import answer
 from fractal_core.mil.assembling import assemble
 from fractal_core.mil.ensemble import cross_fitted, cross_fitted_extra, ensemble_extra, ensemble_logits
 from fractal_core.mil.explaining import contribution_rows
-from fractal_core.mil.learning import assess
+from fractal_core.mil.guard import assess
 from fractal_core.mil.recipe import plan_of, schedule_of
 from fractal_core.mil.rounds import student
 from fractal_core.mil.rows import pseudolabel_rows, score_rows
@@ -28,7 +29,8 @@ def pseudolabel(inputs: Inputs, params: PseudolabelParams, outputs: Outputs, run
     """
     teacher = load_ensemble(inputs.file("scorer.safetensors"))
     assembled = assemble(inputs, plan_of(params), teacher.fit, lambda text: None)
-    examples, task, judge = assembled.examples, teacher.task, teacher.task.judged()
+    task, judge = teacher.task, teacher.task.judged()
+    examples = adjust(assembled.examples, task.adjusted, assembled.features)
     components, number = teacher.components, 0
     loss = assess(examples, judge, components)
     rounds = params.pseudolabel.rounds
@@ -55,7 +57,7 @@ def pseudolabel(inputs: Inputs, params: PseudolabelParams, outputs: Outputs, run
     save_ensemble(best, outputs.file("student.safetensors"))
     logits, spread = cross_fitted(ensemble_logits(components, examples), examples)
     extra = cross_fitted_extra(ensemble_extra(components), examples)
-    answers = answer(task, logits, extra, examples)
+    answers = answer(task, logits, extra, assembled.supervision.as_given(examples))
     rows = pseudolabel_rows(assembled.keys, answers, spread, assembled.supervision, examples.segments, number)
     outputs.write("pseudolabels", rows)
     for piece in contribution_rows(assembled.keys, components, examples, assembled.features):

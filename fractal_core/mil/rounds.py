@@ -10,7 +10,7 @@ import torch
 from fractal_core.mil.answers import given_label
 from fractal_core.mil.calibration import calibrate
 from fractal_core.mil.ensemble import Component, ensemble_extra, ensemble_logits
-from fractal_core.mil.learning import on_one_scale
+from fractal_core.mil.guard import on_one_scale
 from fractal_core.mil.objective import PseudolabelObjective
 from fractal_core.mil.starting import NO_PRIOR, start_from
 from fractal_core.mil.training import fit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from fractal_core.mil.examples import Examples
     from fractal_core.mil.segments import Segments
+
+# Fewer real labels have no percentiles worth the name: their range is that of all of them.
+_FEW = 20
+_REACH = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +34,7 @@ class Supervision:
         split: [U], train, dev or test.
         low: what a share of 0 stands for in the unit of the labels.
         high: what a share of 1 stands for.
+        given: float64 [U], the labels of units whose label is clipped in `labels`; None if there are none.
     """
 
     units: Tensor
@@ -36,6 +42,17 @@ class Supervision:
     split: NDArray[np.object_]
     low: float = 0.0
     high: float = 1.0
+    given: Tensor | None = None
+
+    def as_given(self, examples: Examples) -> Examples:
+        """Return the examples for what is to agree with the labels, not to be learned from them: with none clipped.
+
+        Units whose label was clipped leave `train`, or the error on them would be what all values are said to vary by.
+        """
+        if self.given is None:
+            return examples
+        clipped = (self.labels != self.given) & ~torch.isnan(self.given)
+        return replace(examples, labels=self.given, train=examples.train & ~clipped)
 
 
 def supervise(
@@ -55,6 +72,7 @@ def supervise(
         return _pairs(responses, split)
     labels = responses.column("label").to_numpy().astype(np.float64)
     low, high = 0.0, 1.0
+    given = None
     if kind == "count":
         sizes = segments.sizes.numpy()
         over = labels > sizes
@@ -62,17 +80,44 @@ def supervise(
             first = responses.column("response_id")[int(over.argmax())]
             note(f"{int(over.sum())} responses have a count above their number of sentences, first {first}: unlabelled")
         labels = np.where(over, np.nan, labels / sizes)
+    elif kind == "real" and highest_grade is not None:
+        high = float(highest_grade)
+        labels = labels / high
     elif kind == "real":
-        low, high = _range(labels[split == "train"]) if highest_grade is None else (0.0, float(highest_grade))
+        least, most = _fences(labels[split == "train"])
+        regular = labels[(split == "train") & (labels >= least) & (labels <= most)]
+        low, high = float(regular.min()), float(regular.max())
+        far = ((labels < least) | (labels > most)) & (split != "test")
+        if far.any():
+            first = int(far.argmax())
+            note(
+                f"{int(far.sum()):,} of {int((np.isfinite(labels) & (split != 'test')).sum()):,} real labels of train "
+                f"and dev are far from the others, the first being {labels[first]:g} of response "
+                f"{responses.column('response_id')[first]}: in training those below {low:g} count as {low:g} and those "
+                f"above {high:g} as {high:g}; mend them if they are errors"
+            )
         labels = (labels - low) / (high - low)
+        if far.any():
+            given = torch.from_numpy(labels)
+            labels = np.where(far, labels.clip(0.0, 1.0), labels)
     units = torch.arange(len(labels))[:, None]
-    return Supervision(units, torch.from_numpy(labels), split, low, high)
+    return Supervision(units, torch.from_numpy(labels), split, low, high, given)
 
 
-def _range(labels: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the least and the greatest label; those of dev and test may lie outside."""
-    known = labels[np.isfinite(labels)]
-    return float(known.min()), float(known.max())
+def _fences(labels: NDArray[np.float64]) -> tuple[float, float]:
+    """Return between which values real labels are regular: what they range over is what a share is a share of.
+
+    Fences after Tukey (Exploratory Data Analysis, 1977), but 1.5 times the distance of the 1st and 99th percentile
+    beyond these and not of the quartiles, which ratings that mostly agree would put on one spot. The percentiles are
+    the labels next to them on the inner side, so that one extreme label does not move them however few there are. No
+    fences where there are fewer than 20 labels, two values, or one that nearly all have.
+    """
+    ordered = np.sort(labels[np.isfinite(labels)])
+    outer = -(-(len(ordered) - 1) // 100)
+    if len(ordered) < _FEW or len(np.unique(ordered)) <= 2 or ordered[outer] == ordered[-1 - outer]:
+        return -np.inf, np.inf
+    reach = _REACH * (ordered[-1 - outer] - ordered[outer])
+    return float(ordered[outer] - reach), float(ordered[-1 - outer] + reach)
 
 
 def _pairs(responses: pa.Table, split: NDArray[np.object_]) -> Supervision:

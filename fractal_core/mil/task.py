@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from fractal_core.mil.segments import Segments
 
 
+# Of a response, where preferences are adjusted for a family of evidence: its prior's mean and minimum.
+COVARIATES = 2
+
+
 @dataclass(frozen=True)
 class Task:
     """A way to learn sentences from units: a unit is one response with a label, or two with a preference.
@@ -31,6 +35,7 @@ class Task:
         pooling: how scores are pooled: a key of `POOLINGS`.
         loss: "likelihood", "count" (exact count likelihood), "mae" or "mse" (on the pooled probability).
         grades: the highest ordinal grade.
+        adjusted: the family of evidence that preferences are adjusted for (`fractal_core.mil.adjusting`), "" for none.
     """
 
     aggregation: str
@@ -38,6 +43,7 @@ class Task:
     pooling: str = "noisy"
     loss: str = "likelihood"
     grades: int = 1
+    adjusted: str = ""
 
     @property
     def pooled(self) -> str:
@@ -51,10 +57,15 @@ class Task:
 
     @property
     def extras(self) -> int:
-        """How many numbers a member learns beside its scorer: gaps between grades, or how likely ties are."""
+        """How many numbers a member learns beside its scorer.
+
+        Gaps between grades; or how likely ties are, and what each covariate of a response weighs.
+        """
         if self.kind == "ordinal":
             return self.grades - 1
-        return 1 if self.kind == "preference" else 0
+        if self.kind == "preference":
+            return 1 + (COVARIATES if self.adjusted else 0)
+        return 0
 
     def judged(self, pooling: str = "noisy") -> Task:
         """Return the task whose loss judges what was learned: the likelihood of the labels under a pooling.
@@ -68,7 +79,13 @@ class Task:
         return replace(judged, pooling="noisy") if judged.attentive else judged
 
     def losses(
-        self, logits: Tensor, extra: Tensor, labels: Tensor, segments: Segments, attention: Tensor | None = None
+        self,
+        logits: Tensor,
+        extra: Tensor,
+        labels: Tensor,
+        segments: Segments,
+        attention: Tensor | None = None,
+        covariates: Tensor | None = None,
     ) -> Tensor:
         """Return the loss of every member and unit, [M, U], 0 for an unlabelled unit (NaN).
 
@@ -79,6 +96,8 @@ class Task:
                 a grade, or whether the first of a pair is preferred (1, 0, or 0.5 for a tie).
             segments: the responses.
             attention: [M, n], where the pooling takes it.
+            covariates: [U, COVARIATES], by how much the first response of a pair exceeds the second, where the task is
+                adjusted.
         """
         if self.kind == "ordinal":
             levels = cumulative_logits(logits, extra)
@@ -88,7 +107,8 @@ class Task:
         pooled = aggregate(self.pooled, logits, segments, attention)
         if self.kind == "preference":
             pairs = torch.arange(segments.count, device=logits.device).reshape(-1, 2)
-            return -preference_log_likelihood(pooled, pairs, labels.to(logits.dtype), extra)
+            handicap = None if covariates is None else extra[:, 1:] @ covariates.to(extra.dtype).T
+            return -preference_log_likelihood(pooled, pairs, labels.to(logits.dtype), extra[:, :1], handicap=handicap)
         if self.loss in ("mae", "mse"):
             return _distance(torch.exp(pooled.positive), labels.to(logits.dtype), self.loss)
         return bag_cross_entropy(pooled, labels)

@@ -9,17 +9,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from fractal_core.mil.adjusting import adjust, adjusted_for
 from fractal_core.mil.assembling import Assembled, assemble
 from fractal_core.mil.ensemble import cross_fitted, cross_fitted_extra, ensemble_extra, ensemble_logits
 from fractal_core.mil.finetune.saving import save_finetuned
 from fractal_core.mil.finetuning import FINETUNE, learn_by_finetuning
-from fractal_core.mil.learning import Learned, learn
+from fractal_core.mil.learning import learn
 from fractal_core.mil.recipe import plan_of, recipe_of, schedule_of, tasks_of
 from fractal_core.mil.rows import score_rows
 from fractal_core.mil.saving import SavedEnsemble, save_ensemble
 
 if TYPE_CHECKING:
     from fractal_core.mil.finetune.member import Member
+    from fractal_core.mil.guard import Learned
     from fractal_core.mil.task import Task
     from fractal_core.stage_params import TrainParams
     from fractal_core.store.stage import Inputs, Outputs, Runtime
@@ -33,7 +35,9 @@ def train(inputs: Inputs, params: TrainParams, outputs: Outputs, runtime: Runtim
     """
     assembled = assemble(inputs, plan_of(params), None, runtime.note)
     examples = assembled.examples
-    tasks = tasks_of(params, _binary(examples.labels))
+    tasks = [
+        adjusted_for(task, params.train.adjust_for, examples) for task in tasks_of(params, _binary(examples.labels))
+    ]
     found: list[tuple[Task, Learned, list[Member]]] = []
     for task in tasks:
         recipe = recipe_of(params.train, task)
@@ -43,16 +47,33 @@ def train(inputs: Inputs, params: TrainParams, outputs: Outputs, runtime: Runtim
         else:
             with runtime.progress(_titled(task, tasks), params.train.epochs * len(recipe.poolings)) as progress:
                 plan = schedule_of(params.train, params.seed)
-                learned = learn(examples, task, recipe, plan, progress.advance)
+                seen = adjust(examples, task.adjusted, assembled.features)
+                learned = learn(seen, task, recipe, plan, progress.advance)
         found.append((task, learned, members))
         if len(tasks) > 1:
             runtime.note(f"read as {task.aggregation}: held-out loss {learned.held_out:.4f}")
     task, learned, members = min(found, key=lambda each: each[1].held_out)
     if len(tasks) > 1:
         runtime.note(f"aggregation auto: {task.aggregation} explains the labels best")
-    for name, loss in learned.compared.items():
+    if task.adjusted:
+        runtime.note(
+            f"preferences are adjusted for {task.adjusted} evidence of the whole response, which no sentence is scored "
+            'by; train.adjust_for = "none" lets it count'
+        )
+    if learned.by_gold:
+        runtime.note("candidates are compared by gold labels of sentences that they did not see")
+    losses = learned.compared if learned.by_gold else learned.heads | learned.compared
+    for name, loss in losses.items():
         runtime.note(f"held-out loss of {name}: {loss:.4f}")
+    runtime.note(f"held-out loss of the same score for every sentence: {learned.constant:.4f}")
     runtime.note(f"scores are those of: {learned.winner}")
+    least = learned.compared[learned.winner]
+    if least >= learned.constant:
+        runtime.note(
+            f"WARNING: the scores explain held-out labels no better than the same score for every sentence "
+            f"({least:.4f} against {learned.constant:.4f}): there are too few labels, or they are not about what the "
+            "evidence is about; do not rely on the scores"
+        )
     _write(assembled, task, learned, members, outputs)
 
 
@@ -65,7 +86,7 @@ def _binary(labels: torch.Tensor) -> bool:
 
 
 def _write(assembled: Assembled, task: Task, learned: Learned, members: list[Member], outputs: Outputs) -> None:
-    examples = assembled.examples
+    examples = adjust(assembled.examples, task.adjusted, assembled.features)
     logits, spread = cross_fitted(ensemble_logits(learned.components, examples), examples)
     extra = cross_fitted_extra(ensemble_extra(learned.components), examples)
     outputs.write("scores", score_rows(assembled.keys, 0, task, logits, extra, spread))

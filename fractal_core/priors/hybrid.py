@@ -3,6 +3,20 @@
 Logistic regression on standardised evidence, cross-fitted by the folds of training. Three rules keep it honest: a
 sentence is scored by a member fitted without its fold; that member's penalty is chosen without its fold too; and if the
 held-out gold labels are predicted no better than by their mean, there is no hybrid prior.
+
+Training deals the folds several times, and a prior of one dealing serves them all. What that means for a scorer of
+another dealing, which is judged by a sentence i of its fold k:
+
+- The prior of i never depends on gold of its own group: groups stay whole in every dealing. It may depend on gold of
+  other groups of fold k, which says nothing of the labels of i, as in leave-one-out.
+- The priors of the sentences j that the scorer is trained on do depend on gold of fold k; so they do in the dealing
+  they come from. As an offset, this makes the scorer no better on i but, if anything, a little worse: it learns
+  label - prior(j), in which gold of i has the opposite sign, and adds that to a prior(i) without it. The error is on
+  the side of caution, as large as the leverage of one gold label, and spares sentences without gold. To be rid of it,
+  every member would need priors of its own.
+- As a target (a term of the loss) they would be a leak: a scorer that imitates prior(j) takes over what gold of i
+  taught it, and says it of i. Hence `hybrid_members`: the scorer of a dealing and fold is pulled towards the regression
+  of that same dealing and fold, which saw no gold of it.
 """
 
 from __future__ import annotations
@@ -47,23 +61,49 @@ def hybrid_prior(
 ) -> Floats:
     """Return the log-odds that a sentence is positive, learnt from the gold labels of sentences of other folds.
 
+    Arguments and errors are those of `hybrid_members`.
+
+    Returns:
+        [N] float64: of the member fitted without the sentence's fold; for fold -1 the mean over all members. All NaN
+        if there are no members.
+    """
+    return of_own_fold(hybrid_members(features, gold, fold, int(fold.max()) + 1, settings, note), fold)
+
+
+def of_own_fold(members: Floats, fold: NDArray[np.int64]) -> Floats:
+    """Return from members [K, N] what the one of each sentence's fold (int64 [N]) says; for fold -1 their mean: [N]."""
+    own = members[np.maximum(fold, 0), np.arange(len(fold))]
+    result: Floats = np.where(fold >= 0, own, members.mean(axis=0))
+    return result
+
+
+def hybrid_members(
+    features: NDArray[np.float32],
+    gold: Floats,
+    fold: NDArray[np.int64],
+    count: int,
+    settings: HybridSettings,
+    note: Callable[[str], None] = lambda text: None,
+) -> Floats:
+    """Return the log-odds that a sentence is positive as each member has it, which saw no gold label of its fold.
+
     Args:
         features: [N, F] standardised, finite.
         gold: [N] in [0, 1], NaN where there is no gold label. Labels between 0 and 1 count as shares.
         fold: [N] int64, the training fold of each sentence, -1 outside training (dev, test). Gold labels of
             sentences with fold -1 are not used.
+        count: number of folds K, above every fold.
         settings: penalties and the fewest gold labels.
         note: told what the prior was made from, or why there is none.
 
     Returns:
-        [N] float64: of the member fitted without the sentence's fold; for fold -1 the mean over all members. All NaN
-        if there are too few gold labels, if they are all the same once any one fold is left out, or if they are
-        predicted no better than by their mean.
+        [K, N] float64. All NaN if there are too few gold labels, if they are all the same once any one fold is left
+        out, or if they are predicted no better than by their mean.
 
     Raises:
         InputError: a gold label of a train sentence is outside [0, 1].
     """
-    nothing = np.full(len(gold), np.nan)
+    nothing = np.full((count, len(gold)), np.nan)
     rows = np.flatnonzero(np.isfinite(gold) & (fold >= 0))
     labels, folds = gold[rows], fold[rows]
     outside = labels[(labels < 0) | (labels > 1)]
@@ -77,7 +117,7 @@ def hybrid_prior(
     if len(rows) < settings.least:
         note(f"no hybrid prior: there are {found}, and it takes {settings.least}")
         return nothing
-    known, members = np.unique(folds), range(int(fold.max()) + 1)
+    known, members = np.unique(folds), range(count)
     sets = [held for size in range(3) for held in combinations(known.tolist(), size)]
     sets = [held for held in sets if _varies(labels[~np.isin(folds, held)])]
     if not all((number,) in sets for number in known.tolist()):
@@ -96,8 +136,7 @@ def hybrid_prior(
     penalties = sorted({settings.penalties[place] for place in chosen.values()})
     note(f"hybrid prior from {found} ({quality}; penalty {' and '.join(f'{p:g}' for p in penalties)})")
     theta = np.stack([weights[sets.index(without[k]), chosen[without[k]]] for k in members])
-    scores = features.astype(np.float64) @ theta[:, 1:].T + theta[:, 0]
-    result: Floats = np.where(fold >= 0, scores[np.arange(len(fold)), np.maximum(fold, 0)], scores.mean(axis=1))
+    result: Floats = theta[:, 1:] @ features.astype(np.float64).T + theta[:, :1]
     return result
 
 

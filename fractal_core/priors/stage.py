@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fractal_core.errors import StoreError
+from fractal_core.errors import InputError, StoreError
 from fractal_core.priors.column import column_prior
 from fractal_core.priors.correlation import response_correlation
 from fractal_core.priors.evidence_prior import EvidenceStandardiser, comparisons, feature_matrix
@@ -40,7 +40,7 @@ def priors(inputs: Inputs, params: PriorsParams, outputs: Outputs, runtime: Runt
     and the priors computed before it, as table `priors`.
 
     Raises:
-        InputError: the numbers given with a response do not fit its sentences.
+        InputError: the numbers given with a response do not fit its sentences, or none are given.
         QueryError: the query fails or does not give a number a sentence.
         StoreError: the tables do not fit together, or FAISS is not installed and neighbours are asked for.
     """
@@ -107,6 +107,12 @@ def _column_prior(inputs: Inputs, sentences: pa.Table, runtime: Runtime) -> NDAr
     owner = pc.index_in(sentences.column("response_id"), value_set=ids.combine_chunks()).to_numpy().astype(np.int64)
     position = sentences.column("sentence_index").to_numpy().astype(np.int64)
     values = column_prior(responses.column("prior"), ids, owner, position)
+    if len(values) and not np.isfinite(values).any():
+        message = (
+            f"priors.column = true, but none of {responses.num_rows:,} responses has a number in the column that "
+            f"[input.columns] prior names: fill it in, or set priors.column = false."
+        )
+        raise InputError(message)
     _note_coverage("priors.column", values, runtime)
     return values
 

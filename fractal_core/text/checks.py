@@ -7,8 +7,12 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
 from fractal_core.errors import InputError
+from fractal_core.text.records import Fault
+from fractal_core.text.rows import raw_rows
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fractal_core.config import Columns
     from fractal_core.label_kinds import LabelKind, SettledKind
 
@@ -47,7 +51,8 @@ def check_columns(source: str, names: Sequence[str], columns: Columns, label_kin
     """Raise an InputError if a file lacks a column that it must have.
 
     These are the columns of id, response and label; of id, both responses and preference where pairs are compared. The
-    message names the column nearest to the missing one and the configuration key that says which column it is.
+    message names the nearest to the missing one of the columns that are not used for anything else, and the
+    configuration key that says which column it is.
     """
     pairs = columns.response_a in names and columns.response_b in names
     if label_kind == "preference":
@@ -66,14 +71,58 @@ def check_columns(source: str, names: Sequence[str], columns: Columns, label_kin
         wanted = {key: getattr(columns, key) for key in ("id", "response", "response_label")}
     for key, name in wanted.items():
         if name not in names:
-            near = _nearest(name, [column for column in names if column not in wanted.values()])
-            there = ", ".join(f'"{column}"' for column in names[:_SHOWN_COLUMNS])
-            more = f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
+            near = _nearest(name, _without_a_role(names, columns))
             hint = f'did you mean "{near}"? Then' if near else "if another one holds it,"
             raise InputError(
-                f'{source} has no column "{name}", only {there}{more}: {hint} write [input.columns] '
+                f'{source} has no column "{name}", only {_listed(names)}: {hint} write [input.columns] '
                 f'{key} = "{near or "..."}" in the configuration.'
             )
+
+
+def check_prior_column(files: Sequence[Path], columns: Columns, label_kind: LabelKind) -> None:
+    """Raise an InputError if the numbers that priors.column asks for cannot be there: for pairs, or without the column.
+
+    One row that has the column is enough. JSONL is read up to that row, of other formats the header.
+
+    Args:
+        files: the input.
+        columns: what the columns are called in there.
+        label_kind: as configured.
+    """
+    if label_kind == "preference":
+        raise InputError(
+            "priors.column = true takes a number for each sentence from the input, but [input] label_kind = "
+            '"preference" reads pairs, which have none: set priors.column = false, or use priors.sql.'
+        )
+    names: dict[str, None] = {}
+    for file in files:
+        of_file: list[str] = []
+        for row in raw_rows(file, file.name, (columns.prior,), of_file.extend, lambda _: None):
+            if not isinstance(row.values, Fault) and columns.prior in row.values:
+                return
+            if of_file:  # There is a header, so the other rows have no other columns.
+                break
+        if columns.prior in of_file:
+            return
+        names.update(dict.fromkeys(of_file))
+    near = _nearest(columns.prior, _without_a_role(list(names), columns))
+    hint = f'did you mean "{near}"? Then' if near else "if another one holds your numbers,"
+    where = f"{files[0].name} has no" if len(files) == 1 else f"none of the {len(files):,} input files has a"
+    raise InputError(
+        f'priors.column = true, but {where} column "{columns.prior}", only {_listed(list(names))}: {hint} write '
+        f'[input.columns] prior = "{near or "..."}" in the configuration, or set priors.column = false.'
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    there = ", ".join(f'"{column}"' for column in names[:_SHOWN_COLUMNS])
+    return there + (f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else "")
+
+
+def _without_a_role(names: Sequence[str], columns: Columns) -> list[str]:
+    """Return the columns that hold nothing else: the list of sentence labels, say, is no label of a response."""
+    roles = set(columns.model_dump().values())
+    return [name for name in names if name not in roles]
 
 
 def _nearest(wanted: str, names: Sequence[str]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from rich.console import Console
+from small_data import read_jsonl, write_jsonl
 
 from fractal_core.config_loading import load_config
 from fractal_core.labelling import LabellingRun
@@ -30,6 +31,20 @@ class Runner:
             for stage in stages_until(until):
                 run.execute(stage.name)
         return [record.stage for record in run.record.stages if not record.reused]
+
+    def rows(self):
+        """Return the rows of the project's input."""
+        return read_jsonl(self.folder / "responses.jsonl")
+
+    def give(self, rows):
+        """Make these rows the project's input."""
+        write_jsonl(self.folder / "responses.jsonl", rows)
+
+    def edit(self, change):
+        """Change the rows of the project's input, a list of dictionaries, in place."""
+        rows = self.rows()
+        change(rows)
+        self.give(rows)
 
     def table(self, stage, name):
         """Return a table of the last run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from small_data import make_rows, write_jsonl
+from small_data import make_rows
 
 from fractal_core.errors import FractalError
 
@@ -15,7 +15,7 @@ def run_rows(runner):
     """Run the pipeline over some rows, with few epochs, and return the runner."""
 
     def _run(rows, *settings, aggregation="min"):
-        write_jsonl(runner.folder / "responses.jsonl", rows)
+        runner.give(rows)
         runner.run("train.epochs=3", f"aggregation={aggregation}", *settings)
         return runner
 
@@ -86,7 +86,7 @@ def test_scripts_and_symbols(run_rows):
 def test_byte_order_mark_and_crlf(runner):
     """A file as Windows editors write it gives the same responses."""
     rows = make_rows(30)
-    write_jsonl(runner.folder / "responses.jsonl", rows)
+    runner.give(rows)
     assert "read" in runner.run(until="segment")
     content = (runner.folder / "responses.jsonl").read_bytes()
     (runner.folder / "responses.jsonl").write_bytes(b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n"))
@@ -125,7 +125,7 @@ def test_input_that_cannot_be_learned_from(runner, change, words):
     """One sentence, before anything is committed."""
     rows = make_rows(30)
     change(rows)
-    write_jsonl(runner.folder / "responses.jsonl", rows)
+    runner.give(rows)
     with pytest.raises(FractalError) as error:
         runner.run()
     message = str(error.value)

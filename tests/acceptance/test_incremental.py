@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from fractal_core.config_loading import load_config
@@ -11,13 +9,6 @@ from fractal_core.pipeline import STAGE_NAMES
 from fractal_core.planning import make_plan
 
 ALL = list(STAGE_NAMES)
-
-
-def _edit(runner, change):
-    path = runner.folder / "responses.jsonl"
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    change(rows)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def test_first_run_computes_all_and_second_nothing(runner):
@@ -58,14 +49,14 @@ def test_runtime_settings_never_invalidate(runner, tmp_path):
 def test_gold_label_changes_only_the_figures(runner):
     """Nothing but the evaluation and the export reads gold labels: no score can depend on them."""
     runner.run()
-    _edit(runner, lambda rows: rows[0]["sentence_labels"].__setitem__(0, 1 - rows[0]["sentence_labels"][0]))
+    runner.edit(lambda rows: rows[0]["sentence_labels"].__setitem__(0, 1 - rows[0]["sentence_labels"][0]))
     assert runner.run() == ["read", "segment", "evaluate", "export"]
 
 
 def test_response_label_does_not_touch_the_text_stages(runner):
     """A changed response label re-trains, but nothing is segmented, embedded or compared again."""
     runner.run()
-    _edit(runner, lambda rows: rows[0].__setitem__("response_label", 1 - rows[0]["response_label"]))
+    runner.edit(lambda rows: rows[0].__setitem__("response_label", 1 - rows[0]["response_label"]))
     assert runner.run() == ["read", "train", "pseudolabel", "evaluate", "export"]
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
-from small_data import make_rows, write_jsonl
+from small_data import make_rows
 
 from fractal_core.catalog.connection import connect
 from fractal_core.catalog.query import execute
@@ -24,7 +22,7 @@ def label_anew(runner, label, count=48, unlabelled=5):
     for row in rows:
         row["response_label"] = label(row["sentence_labels"])
     rows[unlabelled]["response_label"] = None
-    write_jsonl(runner.folder / "responses.jsonl", rows)
+    runner.give(rows)
     return {row["id"]: row["response_label"] for row in rows}
 
 
@@ -44,7 +42,7 @@ def pair_up(runner, count=30):
             }
         )  # fmt: skip
     pairs[3]["preference"] = None
-    write_jsonl(runner.folder / "responses.jsonl", pairs)
+    runner.give(pairs)
     return pairs
 
 
@@ -139,7 +137,7 @@ def test_preferences(runner):
 def test_aggregation_auto(runner, aggregation):
     """What the labels mean is found out, said, kept with the scorer, and followed by the pseudo-labels."""
     rows = make_rows(60, aggregation=aggregation, seed=3)
-    write_jsonl(runner.folder / "responses.jsonl", rows)
+    runner.give(rows)
     runner.run("aggregation=auto", "train.epochs=20", "train.folds=3")
     said = notes(runner, "train")
     assert load_ensemble(runner.last.artefacts["train"].path("scorer.safetensors")).task.aggregation == aggregation
@@ -230,12 +228,11 @@ def test_auto_keeps_the_encoders_of_the_reading_it_takes(runner):
 def test_gold_retrains_iff_hybrid(runner):
     """A gold label touches training only where it is learned from."""
     label_anew(runner, min)
-    path = runner.folder / "responses.jsonl"
 
     def turn(index):
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows = runner.rows()
         rows[index]["sentence_labels"][0] = 1 - rows[index]["sentence_labels"][0]
-        write_jsonl(path, rows)
+        runner.give(rows)
 
     def trains(ran):
         return "train" in ran
@@ -260,7 +257,7 @@ def test_hybrid_weight_without_a_hybrid_prior(runner, settings):
             row["sentence_labels"] = None
         else:
             row["response_label"] = float(sum(row["sentence_labels"]))
-    write_jsonl(runner.folder / "responses.jsonl", rows)
+    runner.give(rows)
     runner.run("priors.hybrid=true", "train.prior_weights.hybrid=0.3", *settings, *QUICK)
     agree(
         runner, {row["id"]: row["response_label"] for row in rows}, AGGREGATE[settings[0].removeprefix("aggregation=")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from small_data import make_rows, write_jsonl
+from small_data import make_rows
 
 
 def _pairs(count):
@@ -22,7 +22,7 @@ def _pairs(count):
 def test_pairs(runner):
     """Pairs are read, cut and embedded as two responses each; their preferences touch nothing but `read`."""
     rows = _pairs(20)
-    write_jsonl(runner.folder / "responses.jsonl", rows)
+    runner.give(rows)
     settings = ("input.label_kind=preference", "aggregation=auto")
     assert runner.run(*settings, until="priors") == ["read", "segment", "embed", "priors"]
     responses = runner.table("read", "responses").to_pylist()
@@ -33,7 +33,7 @@ def test_pairs(runner):
     gold = [row["gold"] is not None for row in runner.table("segment", "sentences").to_pylist()]
     assert sum(gold) == sum(len(row["sentence_labels_b"]) for row in rows)
     rows[1]["preference"] = 2 if rows[1]["preference"] == 1 else 1
-    write_jsonl(runner.folder / "responses.jsonl", rows)
+    runner.give(rows)
     assert runner.run(*settings, until="priors") == ["read"]
 
 
@@ -49,12 +49,12 @@ def test_pairs(runner):
 def test_labels(runner, kind, aggregation, label):
     """Labels of another kind, and a belief of one's own, are read; text stages are not computed again for them."""
     rows = make_rows(30)
-    write_jsonl(runner.folder / "responses.jsonl", rows)
+    runner.give(rows)
     runner.run(until="embed")
     for row in rows:
         row["response_label"] = label(row["sentence_labels"])
         row["prior"] = [0.5] * len(row["sentences"])
-    write_jsonl(runner.folder / "responses.jsonl", rows)
+    runner.give(rows)
     grades = ("input.grades=3",) if kind == "ordinal" else ()
     assert runner.run(f"input.label_kind={kind}", f"aggregation={aggregation}", *grades, until="embed") == ["read"]
     found = {row["response_id"]: row for row in runner.table("read", "responses").to_pylist()}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pyarrow.parquet as pq
 import pytest
-from small_data import make_rows, write_jsonl
+from small_data import make_rows
 
 KEYS = ["response_id", "sentence_index"]
 
@@ -16,7 +14,7 @@ def test_pseudolabels_agree_with_response_labels(runner, aggregation):
     """For every labelled response the pseudo-labels aggregate to its label, and the tables line up."""
     rows = make_rows(60, aggregation=aggregation, seed=3)
     rows[7]["response_label"] = None
-    write_jsonl(runner.folder / "responses.jsonl", rows)
+    runner.give(rows)
     runner.run(f"aggregation={aggregation}")
     labels = runner.table("pseudolabel", "pseudolabels").to_pylist()
     sentences = runner.table("segment", "sentences").to_pylist()
@@ -41,7 +39,7 @@ def test_pseudolabels_agree_with_response_labels(runner, aggregation):
 
 def test_scorer_learns_the_rule(runner):
     """Numbers that are not in the context make a sentence wrong: learnt from response labels alone."""
-    write_jsonl(runner.folder / "responses.jsonl", make_rows(240, seed=5))
+    runner.give(make_rows(240, seed=5))
     runner.run("train.epochs=100")
     figures = {
         (m["split"], m["method"], m["metric"]): m["value"] for m in runner.table("evaluate", "metrics").to_pylist()
@@ -54,7 +52,7 @@ def test_export_has_every_sentence(runner):
     runner.run()
     table = pq.read_table(runner.last.artefacts["export"].path("labels.parquet"))
     assert table.num_rows == runner.last.artefacts["segment"].rows_out["sentences"]
-    rows = {r["id"]: r for r in map(json.loads, (runner.folder / "responses.jsonl").read_text().splitlines())}
+    rows = {r["id"]: r for r in runner.rows()}
     for line in table.to_pylist():
         row = rows[line["response_id"]]
         assert row["response"][line["start"] : line["end"]] == line["text"]
@@ -65,14 +63,13 @@ def test_export_has_every_sentence(runner):
 def test_no_response_is_scored_by_a_member_that_saw_it(runner):
     """Flipping one train response's label leaves its own score: its fold's member never saw that label."""
     settings = ("train.epochs=3", "pseudolabel.rounds=0", "train.learning_rate=0.001")
-    path = runner.folder / "responses.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = runner.rows()
     victim = next(row for row in rows if row["split"] == "train")
     runner.run(*settings)
     before = {tuple(r[k] for k in KEYS): r["probability"] for r in runner.table("train", "scores").to_pylist()}
     history = pq.read_table(runner.last.artefacts["train"].path("history.parquet")).num_rows
     victim["response_label"] = 1 - victim["response_label"]
-    write_jsonl(path, rows)
+    runner.give(rows)
     runner.run(*settings)
     after = {tuple(r[k] for k in KEYS): r["probability"] for r in runner.table("train", "scores").to_pylist()}
     own = [key for key in before if key[0] == victim["id"]]

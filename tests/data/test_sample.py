@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike
+from small_data import read_jsonl
 
 from fractal_core.config import RunConfig
 
@@ -77,7 +77,7 @@ Row = dict[str, Any]
 @cache
 def rows(name: str) -> list[Row]:
     """Read one set."""
-    return [json.loads(line) for line in (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+    return read_jsonl(DATA / f"{name}.jsonl")
 
 
 def sentences(row: Row) -> list[str]:

@@ -102,7 +102,7 @@ def test_notes_of_the_sample(sample):
     _, output = sample
     said = next(block for block in blocks(METHOD, "text") if "round 1" in block)
     _assert_close(figures(said), figures(output))
-    assert said.splitlines()[6] in output
+    assert said.splitlines()[7] in output
 
 
 def _assert_close(said, found):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from small_data import make_rows, write_jsonl
+from small_data import make_rows, read_jsonl, write_jsonl
 
 from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.figures import Row, row_of, truth_of
@@ -197,8 +197,7 @@ def bench(tmp_path, tiny_encoder, monkeypatch):
     folder = tmp_path / "data"
     folder.mkdir()
     write_jsonl(folder / "tiny_min.jsonl", make_rows(60))
-    sample = [json.loads(line) for line in (DATA / "relevance.jsonl").read_text(encoding="utf-8").splitlines()]
-    write_jsonl(folder / "tiny_avg.jsonl", sample[:80])
+    write_jsonl(folder / "tiny_avg.jsonl", read_jsonl(DATA / "relevance.jsonl")[:80])
     monkeypatch.setitem(SETS, "tiny_min", DataSet("tiny_min", "min", "min"))
     monkeypatch.setitem(SETS, "tiny_avg", DataSet("tiny_avg", "avg", "avg"))
     write_jsonl(folder / "tiny_grades.jsonl", [graded(row) for row in make_rows(60)])

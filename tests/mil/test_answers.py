@@ -7,10 +7,9 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
-from planted import make_examples
+from planted import keys_of, make_examples
 
 from fractal_core.mil.answers import answer, given_label, noise
 from fractal_core.mil.rows import pseudolabel_rows, score_rows
@@ -48,6 +47,15 @@ def probability_of(labelling, p):
     return math.prod(q if y else 1 - q for y, q in zip(labelling, p, strict=True))
 
 
+def check_by_enumeration(every, p, given, chosen, sure):
+    """Posterior, most likely labels and confidence are those of the labellings that agree."""
+    weights = np.array([probability_of(y, p) for y in every])
+    expected = (np.array(every) * weights[:, None]).sum(0) / weights.sum()
+    assert given == pytest.approx(expected, abs=1e-9)
+    assert probability_of(chosen, p) == pytest.approx(weights.max())
+    assert sure == pytest.approx(np.where(chosen == 1, expected, 1 - expected), abs=1e-9)
+
+
 @pytest.mark.parametrize("name", BINARY)
 def test_right_or_wrong(name):
     """Score, posterior, pseudo-label, confidence and agreement, by adding up all labellings that agree."""
@@ -67,11 +75,7 @@ def test_right_or_wrong(name):
     parts = [by_response(examples, each) for each in (said.score, said.posterior, said.pseudolabel, said.confidence)]
     for label, p, given, chosen, sure in zip(examples.labels.tolist(), *parts, strict=True):
         every = [y for y in itertools.product((0, 1), repeat=len(p)) if math.isnan(label) or fits(y, label)]
-        weights = np.array([probability_of(y, p) for y in every])
-        expected = (np.array(every) * weights[:, None]).sum(0) / weights.sum()
-        assert given == pytest.approx(expected, abs=1e-9)
-        assert probability_of(chosen, p) == pytest.approx(weights.max())
-        assert sure == pytest.approx(np.where(chosen == 1, expected, 1 - expected), abs=1e-9)
+        check_by_enumeration(every, p, given, chosen, sure)
 
 
 @pytest.mark.parametrize("aggregation", ["min", "max"])
@@ -119,11 +123,7 @@ def test_preferences(aggregation):
             for y in itertools.product((0, 1), repeat=len(p))
             if math.isnan(label) or (np.sign(reduce(y[:cut]) - reduce(y[cut:])) + 1) / 2 == label
         ]
-        weights = np.array([probability_of(y, p) for y in every])
-        expected = (np.array(every) * weights[:, None]).sum(0) / weights.sum()
-        assert given == pytest.approx(expected, abs=1e-9)
-        assert probability_of(chosen, p) == pytest.approx(weights.max())
-        assert sure == pytest.approx(np.where(chosen == 1, expected, 1 - expected), abs=1e-9)
+        check_by_enumeration(every, p, given, chosen, sure)
 
 
 REDUCE = {"min": np.min, "max": np.max, "avg": np.mean}
@@ -239,16 +239,6 @@ def test_teams_are_answered_one_by_one(task):
 
 
 # Rows.
-
-
-def keys_of(examples):
-    """Keys of all sentences."""
-    return pa.table(
-        {
-            "response_id": [f"r{b}" for b in examples.segments.ids.tolist()],
-            "sentence_index": pa.array(range(examples.segments.total), pa.int32()),
-        }
-    )
 
 
 def supervision_of(examples, low=0.0, high=1.0):

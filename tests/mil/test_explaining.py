@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from planted import make_examples
+from planted import keys_of, make_examples
 
 from fractal_core.mil import explaining
 from fractal_core.mil.ensemble import Component, ensemble_logits
@@ -28,16 +28,6 @@ def linear(share=1.0, family="none", seed=0, width=3):
         "extra": torch.zeros(4, 0),
     }
     return Component("head", "evidence", family, parameters, share)
-
-
-def keys_of(examples):
-    """Keys of all sentences."""
-    return pa.table(
-        {
-            "response_id": [f"r{b}" for b in examples.segments.ids.tolist()],
-            "sentence_index": pa.array(range(examples.segments.total), pa.int32()),
-        }
-    )
 
 
 def rows_of(components, examples, names=NAMES):

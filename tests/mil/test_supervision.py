@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from planted import examples_of
 
 from fractal_core.mil.segments import Segments
 from fractal_core.mil.supervision import supervise
@@ -74,6 +75,72 @@ def test_unlabelled_train_responses_do_not_set_the_range():
     found = supervise(responses([None, 5.0, 7.0]), sizes(1, 1, 1), "real", None, pytest.fail)
     assert (found.low, found.high) == (5.0, 7.0)
     assert found.labels.tolist()[1:] == [0.0, 1.0]
+
+
+def spread(extreme, count=100):
+    """So many labels from 2 to 6, some of which are extreme, and splits."""
+    labels = np.linspace(2.0, 6.0, count - len(extreme)).tolist()
+    return [*extreme, *labels], ["train"] * count
+
+
+@pytest.mark.parametrize("count", [20, 100, 101, 1000])
+@pytest.mark.parametrize(("extreme", "says"), [(-1e6, "-1e+06 of response r0"), (1e9, "1e+09 of response r0")])
+def test_one_extreme_label_does_not_set_the_scale(count, extreme, says):
+    """The range is that of the others; the extreme label is clipped in training and said to be, and kept as given."""
+    labels, split = spread([extreme], count)
+    notes = []
+    found = supervise(responses(labels, split), sizes(*[1] * count), "real", None, notes.append)
+    assert (found.low, found.high) == (2.0, 6.0)
+    assert found.labels[0] == (0.0 if extreme < 0 else 1.0)
+    assert found.labels.tolist()[1:] == pytest.approx(np.linspace(0, 1, count - 1))
+    assert found.given.tolist() == pytest.approx([(label - 2) / 4 for label in labels])
+    (note,) = notes
+    assert note.startswith(f"1 of {count:,} real labels of train and dev are far from the others")
+    assert says in note
+    assert "below 2 count as 2 and those above 6 as 6; mend them" in note
+
+
+def test_extreme_labels_of_dev_are_clipped_and_those_of_test_kept():
+    """Dev is what training is chosen by; what test says is for its own responses alone. Others may pass the range."""
+    labels, split = spread([1e6, 1e6, 6.5, None], 60)
+    split[:4] = ["dev", "test", "dev", "train"]
+    notes = []
+    found = supervise(responses(labels, split), sizes(*[1] * 60), "real", None, notes.append)
+    assert (found.low, found.high) == (2.0, 6.0)
+    assert found.labels.tolist()[:3] == pytest.approx([1.0, (1e6 - 2) / 4, 4.5 / 4])
+    assert torch.isnan(found.labels[3])
+    assert notes[0].startswith("1 of 58 real labels of train and dev")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [*range(18), 1e6],
+        [0.0] * 60 + [1e6] * 2,
+        [3.0] * 200 + [1.0, 5.0],
+        [5.0] * 60 + [4.0] * 30 + [1.0, 1.0, 2.0],
+        np.random.default_rng(0).normal(size=5000).tolist(),
+        np.random.default_rng(0).exponential(size=1000).tolist(),
+    ],
+    ids=["few", "two values", "nearly all the same", "ratings", "normal", "exponential"],
+)
+def test_labels_without_extremes_range_from_the_least_to_the_greatest(labels):
+    """Few labels, two values, rare ratings and long tails are not clipped."""
+    found = supervise(responses(labels), sizes(*[1] * len(labels)), "real", None, pytest.fail)
+    assert (found.low, found.high) == (min(labels), max(labels))
+    assert found.given is None
+
+
+def test_pseudo_labels_agree_with_labels_as_given():
+    """Labels that training clips are whole for the answers, which do not take their noise from them."""
+    labels, split = spread([1e6, None], 40)
+    found = supervise(responses(labels, split), sizes(*[1] * 40), "real", None, lambda text: None)
+    examples = examples_of(np.zeros((40, 1)), found.labels, [1] * 40)
+    answered = found.as_given(examples)
+    assert torch.equal(answered.labels.nan_to_num(-1), found.given.nan_to_num(-1))
+    assert torch.nonzero(~answered.train).flatten().tolist() == [0]
+    plain = supervise(responses(labels[2:]), sizes(*[1] * 38), "real", None, pytest.fail)
+    assert plain.as_given(examples) is examples
 
 
 def test_grades_as_values_have_the_range_of_the_grades():

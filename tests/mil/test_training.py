@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted import SCHEDULE, make_examples, nothing, ranks
+from planted import SCHEDULE, TASK, make_examples, nothing, own, ranks
 
 from fractal_core.mil.calibration import calibrate
 from fractal_core.mil.ensemble import Component, cross_fitted, cross_fitted_extra
@@ -21,7 +21,6 @@ from fractal_core.mil.starting import start_from
 from fractal_core.mil.task import Task
 from fractal_core.mil.training import fit
 
-TASK = Task("min", "binary")
 ONE_PENALTY = replace(SCHEDULE, penalties=(0.003,))
 
 
@@ -38,7 +37,7 @@ def learnt(examples, task=TASK, schedule=SCHEDULE, objective=None, start=None):
 
 def score(fitted, examples, family="none"):
     """The cross-fitted logits."""
-    return cross_fitted(Component("", "evidence", family, fitted.parameters).logits(examples), examples)[0]
+    return own([Component("", "evidence", family, fitted.parameters)], examples)
 
 
 @pytest.mark.parametrize("pooling", ["noisy", "hard", "soft", "logsumexp", "power_mean", "attention"])

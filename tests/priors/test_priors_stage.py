@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from fractal_core.config import PriorsConfig
-from fractal_core.errors import StoreError
+from fractal_core.errors import InputError, StoreError
 from fractal_core.evidence.catalogue import FEATURES as REAL_FEATURES
 from fractal_core.evidence.catalogue import Feature
 from fractal_core.priors import evidence_prior, stage
@@ -189,6 +189,16 @@ def test_own_priors() -> None:
     assert [row["column_prior"] for row in rows] == [0.5, 0.5, 1.0, 2.0, None, None]
     assert [row["sql_prior"] for row in rows] == [None, None, 56.0, -38.0, None, None]
     assert notes == ["priors.column gives 4 of 6 sentences a prior", "priors.sql gives 2 of 6 sentences a prior"]
+
+
+@pytest.mark.parametrize("given", [[None, None, None], [[None, None, None], [], None]])
+def test_a_column_without_any_number_is_an_error(given: list[list[float | None] | None]) -> None:
+    """If priors.column is set and no response has a number, the run stops and says what to set."""
+    inputs = make_inputs()
+    column = pa.array(given, pa.list_(pa.float64()))
+    inputs.tables["responses"] = inputs.tables["responses"].append_column("prior", column)
+    with pytest.raises(InputError, match=r"priors\.column = true, but none of 3 responses .* priors\.column = false"):
+        run(inputs, column=True)
 
 
 def test_no_neighbours_needs_no_faiss(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,6 +227,29 @@ def test_missing_column(name: str, row: dict[str, Any], message: str, tmp_path: 
     assert re.search(message, error(read_files, path))
 
 
+@pytest.mark.parametrize(
+    ("row", "columns", "suggested"),
+    [
+        ({"sentence_labels": [1, 0], "sentences": ["One.", "Two."]}, {}, None),
+        ({"preference": 1, "response_a": "One."}, {}, None),
+        ({"sentence_labels": [1, 0], "gold_label": 1}, {}, "gold_label"),
+        ({"response_labels": [1, 0], "mark_label": 1}, {"sentence_labels": "response_labels"}, "mark_label"),
+    ],
+    ids=["sentence labels", "of pairs", "another", "renamed"],
+)
+def test_a_column_with_a_role_is_no_suggestion(
+    row: dict[str, Any], columns: dict[str, str], suggested: str | None, tmp_path: Path, read_files: Read
+) -> None:
+    """A column that the configuration uses for something else, as the list of sentence labels, is not suggested."""
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(lines([{"id": "a", "response": "One. Two.", **row}] * 2))
+    message = error(read_files, path, columns=columns)
+    if suggested is None:
+        assert 'if another one holds it, write [input.columns] response_label = "..."' in message
+    else:
+        assert f'did you mean "{suggested}"? Then write [input.columns] response_label = "{suggested}"' in message
+
+
 def test_column_in_some_rows(tmp_path: Path, read_files: Read) -> None:
     """A column that one row has is there; the other rows are unlabelled."""
     path = tmp_path / "x.jsonl"
