@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -18,10 +17,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.results import DATA, RESULTS, hardware, put
+
 SETS = {"lfqa_verification": "min", "qa_feedback_relevance": "avg", "multispanqa": "max"}
 MORE = {"qa_feedback_factuality": "min", "faithbench": "min", "processbench": "min", "wikiqa": "max"}
 PRIORS = ("document_similarity", "query_similarity", "context_evidence", "query_evidence")
-MARK = "<!-- main job: written by benchmarks/main_job.py -->"
 
 
 def run_set(name: str, aggregation: str, data: Path) -> dict[str, Any]:
@@ -68,11 +68,9 @@ def _fractal(*arguments: str) -> tuple[dict[str, Any], float, float]:
 def table(results: list[dict[str, Any]]) -> str:
     """Return the results as Markdown."""
     lines = [
-        MARK,
         "## The main job on real data",
         "",
-        f"`python -m benchmarks.main_job {' '.join(r['name'] for r in results)}`, {time.strftime('%Y-%m-%d')}, "
-        f"{os.cpu_count()} CPU cores ({platform.machine()}), no GPU, Python {platform.python_version()}. "
+        f"`python -m benchmarks.main_job {' '.join(r['name'] for r in results)}`, {hardware()}. "
         "Response labels only, default configuration, MiniLM, position features off.",
         "",
         "Sentence AUC-ROC on test, against gold labels that the method never sees. `posterior` also knows the label of "
@@ -103,29 +101,21 @@ def table(results: list[dict[str, Any]]) -> str:
             f"| {r['name']} | {r['responses']:,} | {r['sentences']:,} | {seconds} | "
             f"{r['cold']:.1f} | {r['warm']:.1f} | {r['peak']:.2f} |"
         )
-    return "\n".join([*lines, MARK]) + "\n"
-
-
-def put(text: str, path: Path) -> None:
-    """Replace this benchmark's part of a file, or add it."""
-    before = path.read_text(encoding="utf-8") if path.is_file() else "# Results\n\n"
-    parts = before.split(MARK)
-    kept = parts[0] + parts[2].lstrip("\n") if len(parts) == 3 else before
-    path.write_text(kept.rstrip("\n") + "\n\n" + text, encoding="utf-8")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     """Run the sets asked for and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("names", nargs="*", default=list(SETS))
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("FRACTAL_DATA", "../shared/data")))
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/RESULTS.md"))
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     results = []
     for name in arguments.names:
         results.append(run_set(name, (SETS | MORE)[name], arguments.data.resolve()))
         print(json.dumps(results[-1]), flush=True)
-    put(table(results), arguments.output)
+    put(table(results), "main_job", arguments.output)
 
 
 if __name__ == "__main__":

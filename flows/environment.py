@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-PARENT = "FRACTAL_PARENT"
-
 
 def prepare_prefect(home: Path, *, debug: bool = False) -> None:
     """Set what the user has not set: a home in the workspace, no telemetry, patience at the start, a quiet console.
@@ -28,5 +26,3 @@ def prepare_prefect(home: Path, *, debug: bool = False) -> None:
         defaults["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    # Marks the temporary server as a child of this process, so that a later run can find one left by a dead parent.
-    os.environ[PARENT] = str(os.getpid())

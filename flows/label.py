@@ -7,6 +7,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.stopping import stopping_at_once
 from fractal_core.config_loading import load_config
 from fractal_core.labelling import LabellingRun
 from fractal_core.progress import current_reporter
@@ -45,7 +46,11 @@ def label(
     store = open_workspace(Path(workspace))
     reporter = current_reporter()
     runtime = make_runtime(config.runtime, reporter)
-    with LabellingRun(store, config, runtime, config_path=config_path, force=force) as run:
+    # Prefect has put its own handler for SIGTERM in place, which would wait for its server.
+    with (
+        stopping_at_once(store, as_json=reporter.style == "quiet"),
+        LabellingRun(store, config, runtime, config_path=config_path, force=force) as run,
+    ):
         run.note_flow_run(flow_run.id)
         run.on_stage = reporter.stage
         for stage in PIPELINE:

@@ -1,71 +1,91 @@
-"""What a killed run leaves in Prefect: a flow run that stays RUNNING, and a temporary server that nobody stops."""
+"""No process outlives its run: a guard beside every run ends what the run started once it is gone, however it went.
+
+A run that is killed cannot stop Prefect's temporary server itself. The guard is this file run by itself, so it imports
+nothing but the standard library. Processes are found by a variable in their environment (on Linux only).
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from uuid import UUID
 
-from flows.environment import PARENT
+PARENT = "FRACTAL_PARENT"
 
 _PROCESSES = Path("/proc")
+_POLL_SECONDS = 0.2
+_PATIENCE_SECONDS = 2.0
+_LAST_SECONDS = 30.0
+_QUIET_POLLS = 3
+
+
+def start_guard() -> None:
+    """Mark this process as the parent of all it starts from now on, and start a guard that outlives it to end them.
+
+    The guard has a session of its own, so that what is sent to the run's process group does not reach it.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != PARENT}
+    os.environ[PARENT] = str(os.getpid())
+    subprocess.Popen(
+        [sys.executable, "-I", "-S", str(Path(__file__)), str(os.getpid())],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def orphan_servers() -> list[int]:
-    """Return pids of temporary Prefect servers of fractal runs whose process is dead (found on Linux only)."""
-    return [pid for pid, parent in _temporary_servers() if not (_PROCESSES / str(parent)).exists()]
+    """Return pids of processes of runs whose own process is dead, should their guard have died as well."""
+    return _children(lambda parent: not (_PROCESSES / str(parent)).exists())
 
 
 def stop_orphan_servers() -> list[int]:
-    """Ask every orphaned server to stop and return their pids."""
-    return _stop(orphan_servers())
+    """Ask every orphan to stop and return their pids."""
+    return _send(orphan_servers(), signal.SIGTERM)
 
 
-def stop_servers_of(process: int) -> list[int]:
-    """Ask the temporary servers that a process started to stop and return their pids."""
-    return _stop([pid for pid, parent in _temporary_servers() if parent == process])
+def guard(parent: int) -> None:
+    """Wait until the parent is gone, then end what it started: politely first, after two seconds by force."""
+    while os.getppid() == parent:
+        time.sleep(_POLL_SECONDS)
+    gone = time.monotonic()
+    quiet = 0
+    while quiet < _QUIET_POLLS and time.monotonic() - gone < _LAST_SECONDS:
+        left = _children(lambda owner: owner == parent)
+        _send(left, signal.SIGTERM if time.monotonic() - gone < _PATIENCE_SECONDS else signal.SIGKILL)
+        quiet = 0 if left else quiet + 1
+        time.sleep(_POLL_SECONDS)
 
 
-def _stop(pids: list[int]) -> list[int]:
-    stopped = []
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGTERM)
-            stopped.append(pid)
-        except (ProcessLookupError, PermissionError):
-            continue
-    return stopped
+def _children(of: Callable[[int], bool]) -> list[int]:
+    return [pid for pid, parent in _marked() if of(parent)]
 
 
-def settle_flow_runs(flow_run_ids: list[str]) -> None:
-    """Mark flow runs of dead processes as crashed, so that the UI does not show them as running for ever."""
-    from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectNotFound
-    from prefect.states import Crashed
-
-    with get_client(sync_client=True) as client:
-        for flow_run_id in flow_run_ids:
-            try:
-                state = client.read_flow_run(UUID(flow_run_id)).state
-                if state is not None and not state.is_final():
-                    client.set_flow_run_state(UUID(flow_run_id), Crashed(message="its process was killed"), force=True)
-            except ObjectNotFound:
-                continue
-
-
-def _temporary_servers() -> Iterator[tuple[int, int]]:
-    """Yield (pid, parent) of temporary servers; other users' processes cannot be read and are passed over."""
+def _marked() -> Iterator[tuple[int, int]]:
+    """Yield (pid, run's pid) of what runs started; other users' processes cannot be read and are passed over."""
+    mark = f"{PARENT}=".encode()
     for entry in _PROCESSES.glob("[0-9]*"):
-        try:
-            variables = dict(
-                item.split("=", 1)
-                for item in (entry / "environ").read_text(errors="replace").split("\0")
-                if "=" in item
-            )
-            command = (entry / "cmdline").read_text(errors="replace")
-        except OSError:
-            continue
-        if "uvicorn" in command and "PREFECT__SERVER_EPHEMERAL" in variables and variables.get(PARENT, "").isdigit():
-            yield int(entry.name), int(variables[PARENT])
+        with suppress(OSError, ValueError):
+            for variable in (entry / "environ").read_bytes().split(b"\0"):
+                if variable.startswith(mark):
+                    yield int(entry.name), int(variable[len(mark) :])
+
+
+def _send(pids: list[int], number: signal.Signals) -> list[int]:
+    reached = []
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+            reached.append(pid)
+    return reached
+
+
+if __name__ == "__main__":
+    guard(int(sys.argv[1]))

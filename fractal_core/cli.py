@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,10 +29,31 @@ Until = Annotated[str | None, typer.Option("--until", help="Stop after this stag
 Force = Annotated[
     list[str] | None, typer.Option("--force", help="Compute this stage even if it is current.", show_default=False)
 ]
+IfRunning = Annotated[
+    Literal["wait", "skip"],
+    typer.Option("--if-running", help="While another process runs this configuration: wait for it, or skip this run."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's log.")]
 
 DEFAULT_WORKSPACE = Path(".fractal")
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        Output(False).say(None, f"fractal {version('fractal')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Sentence scores from response labels."""
 
 
 @app.command(epilog="Example: fractal init answers.jsonl --aggregation max")
@@ -66,17 +87,23 @@ def run(
     until: Until = None,
     settings: Settings = None,
     force: Force = None,
+    if_running: IfRunning = "wait",
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Label every sentence: run what is stale, reuse the rest, and print a summary."""
-    from flows.launch import run_or_reuse
+    from flows.launch import Request, run_or_reuse
+    from fractal_core.store.locks import LockHeldError
     from fractal_core.summary import print_summary, summarise
 
     output = Output(as_json)
-    request = {"until": until, "settings": tuple(settings or ()), "force": tuple(force or ())}
-    store, record = run_or_reuse(config, workspace, output.reporter(), debug=debug, **request)  # type: ignore[arg-type]
+    request = Request(config, workspace, tuple(settings or ()), until, tuple(force or ()), if_running, debug)
+    try:
+        store, record = run_or_reuse(request, output.reporter())
+    except LockHeldError as held:
+        output.say({"state": "skipped", "reason": str(held)}, f"Skipped: {held}")
+        return
     summary = summarise(store, record)
     if as_json:
         output.json(summary)
@@ -135,6 +162,23 @@ def sql(workspace: WorkspacePath = DEFAULT_WORKSPACE, as_json: Json = False, deb
 
     del debug
     converse(workspace, "json" if as_json else "table")
+
+
+@app.command(epilog="Example: fractal gc --keep-runs 3 --dry-run")
+def gc(
+    keep_runs: Annotated[int, typer.Option("--keep-runs", min=1, help="How many completed runs to keep.")] = 5,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Remove what none of the newest runs needs, and what killed runs left behind."""
+    from fractal_core.store.collecting import collect, report
+    from fractal_core.store.workspace import open_workspace
+
+    del debug
+    garbage = collect(open_workspace(workspace, create=False), keep_runs, dry_run=dry_run)
+    Output(as_json).say(*report(garbage, dry_run=dry_run))
 
 
 @app.command(epilog="Example: fractal doctor --deep")

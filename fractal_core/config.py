@@ -160,7 +160,7 @@ class RuntimeConfig(Section):
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU if there is one.")
     batch_tokens: int = Field(
-        2048, ge=64, description="Tokens the encoder reads at once; about 2,000 is fastest on a CPU, more on a GPU."
+        2048, ge=64, description="Tokens the encoder reads at once on a GPU; a CPU reads few at a time, always alike."
     )
 
 

@@ -14,12 +14,15 @@ from packaging.requirements import Requirement
 
 from fractal_core.encode.models import model_files
 from fractal_core.errors import FractalError
-from fractal_core.store.artefact import Artefact, Manifest
+from fractal_core.store.artefact import Artefact, read_manifest
 from fractal_core.store.canonical import file_digest
+from fractal_core.store.leftovers import leftovers
 from fractal_core.store.runs import list_runs, settle_dead_runs
+from fractal_core.store.using import alone
 from fractal_core.store.workspace import Workspace, open_workspace
 
 _ENCODER_SHA256 = "53aa5117"
+_MOST_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Finding:
 
 def examine(path: Path, *, deep: bool = False, orphans: Sequence[int] = ()) -> list[Finding]:
     """Check installation and workspace; runs whose process died are recorded as interrupted.
+
+    Artefacts that are found to have other content than they should are withdrawn: the next run computes them again.
 
     Args:
         path: the workspace.
@@ -82,38 +87,32 @@ def _encoder() -> Finding:
 def _artefacts(workspace: Workspace, *, deep: bool) -> list[Finding]:
     findings, whole, size = [], 0, 0
     for path in sorted(workspace.manifests.glob("*.json")):
-        try:
-            manifest = Manifest.from_json(path.read_bytes())
-        except (OSError, ValueError, KeyError, TypeError):
-            findings.append(Finding("broken", f"{path} cannot be read; delete it, the next run computes it again"))
-            continue
-        damage = Artefact(workspace, manifest.recipe.fingerprint, manifest).damage(deep=deep)
+        manifest, damage = read_manifest(path)
+        if manifest is not None:
+            artefact = Artefact(workspace, manifest.recipe.fingerprint, manifest)
+            damage = artefact.damage(deep=deep) or ""
+            if damage:
+                artefact.withdraw(damage)
+            else:
+                whole += 1
+                size += sum(entry.bytes for entry in (*manifest.tables.values(), *manifest.files.values()))
         if damage:
-            what = (
-                f"run with --force {manifest.recipe.stage}" if "content" in damage else "the next run computes it again"
-            )
-            findings.append(Finding("broken", f"{damage}; {what}"))
-        else:
-            whole += 1
-            size += sum(entry.bytes for entry in (*manifest.tables.values(), *manifest.files.values()))
+            findings.append(Finding("broken", f"{damage}; the next run that needs it computes it again"))
     how = "content" if deep else "size"
     return [Finding("ok", f"{whole} artefacts whole (checked by {how}), {size / 1e6:.1f} MB"), *findings]
 
 
 def _leftovers(workspace: Workspace) -> list[Finding]:
-    listed = set()
-    for path in workspace.manifests.glob("*.json"):
-        try:
-            listed.add(Manifest.from_json(path.read_bytes()).folder)
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    found = [p for p in workspace.artefacts.iterdir() if p.name not in listed] + list(workspace.tmp.iterdir())
-    free = shutil.disk_usage(workspace.root).free
-    findings = [Finding("ok", f"disk: {free / 1e9:.1f} GB free")]
-    if found:
-        findings.append(
-            Finding("note", f"{len(found)} unfinished or superseded folders, harmless: no reader sees them")
-        )
+    with alone(workspace.root):
+        found = leftovers(workspace, list_runs(workspace))
+    findings = [Finding("ok", f"disk: {shutil.disk_usage(workspace.root).free / 1e9:.1f} GB free")]
+    findings += [
+        Finding("note", f"{item.kind} {item.name} ({item.bytes:,} bytes): no reader sees it, `fractal gc` removes it")
+        for item in found[:_MOST_LISTED]
+    ]
+    if len(found) > _MOST_LISTED:
+        rest = len(found) - _MOST_LISTED
+        findings.append(Finding("note", f"{rest} more of that kind; `fractal gc --dry-run` lists them all"))
     return findings
 
 
@@ -121,7 +120,7 @@ def _runs(workspace: Workspace) -> list[Finding]:
     settled = settle_dead_runs(workspace)
     findings = [Finding("note", f"run {run.run_id} had died and is now recorded as interrupted") for run in settled]
     states: dict[str, int] = {}
-    for run in list_runs(workspace):
+    for run in list_runs(workspace, warn=lambda text: findings.append(Finding("broken", text))):
         states[run.state] = states.get(run.state, 0) + 1
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none yet"
     return [*findings, Finding("ok", f"runs: {counts}")]

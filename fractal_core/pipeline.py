@@ -85,6 +85,9 @@ _TRAINING_READS_IF = {
     "read.responses.context": _reads_texts,
 }
 
+# `fractal_core.reuse.KEYS_FILE`, of row-local stages; that module is slow to import.
+_KEYS_FILE = "keys.parquet"
+
 STAGES: tuple[Stage, ...] = (
     Stage(
         name="read",
@@ -103,6 +106,7 @@ STAGES: tuple[Stage, ...] = (
         params=segment_params,
         reads={"read.responses": ("response_id", "response", "spans", "sentence_labels")},
         writes=("sentences",),
+        files=(_KEYS_FILE,),
         libraries=("sentencex",),
     ),
     Stage(
@@ -116,6 +120,7 @@ STAGES: tuple[Stage, ...] = (
             "segment.sentences": (*_KEYS, "text"),
         },
         writes=("embeddings", "evidence"),
+        files=(_KEYS_FILE,),
         libraries=("torch", "transformers", "tokenizers", "numpy", "sentencex"),
     ),
     Stage(

@@ -17,7 +17,7 @@ from fractal_core.pipeline import stage_named
 from fractal_core.planning import StagePlan
 from fractal_core.publish.placing import NAME
 from fractal_core.store.artefact import Artefact, find_artefact
-from fractal_core.store.runs import RunRecord
+from fractal_core.store.runs import MEANWHILE, RunRecord
 from fractal_core.store.workspace import Workspace
 
 _QUERY = (
@@ -72,7 +72,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
 
     ran = [stage for stage in summary["stages"] if not stage["reused"]]
     if not ran:
-        line("Nothing is stale: every stage is reused.")
+        line(_why_nothing_ran(summary["stages"]))
     table = Table("stage", "", "seconds", "rows", "why", box=None, pad_edge=False, header_style="bold")
     for stage in summary["stages"]:
         rows = ", ".join(f"{count:,} {name}" for name, count in stage["rows_out"].items())
@@ -96,6 +96,14 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     line(f"tables: {_near(summary['workspace'])} (run {summary['run_id']})")
     if "pseudolabel" in {stage["stage"] for stage in summary["stages"]}:
         line(f'try: {_program()} query "{_QUERY}"{_workspace_option(summary["workspace"])}')
+
+
+def _why_nothing_ran(stages: list[dict[str, Any]]) -> str:
+    waited = {stage["stage"]: stage["reason"] for stage in stages if stage["reason"].startswith(MEANWHILE)}
+    if not waited:
+        return "Nothing is stale: every stage is reused."
+    reasons = "; ".join(dict.fromkeys(waited.values()))
+    return f"This run waited for another and reuses its work: {', '.join(waited)} {reasons}."
 
 
 def _notes(ran: list[dict[str, Any]]) -> list[str]:

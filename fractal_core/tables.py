@@ -232,6 +232,7 @@ STAGES = Table(
         Column("seconds", pa.float64(), "Wall time in this run."),
         Column("rows_in", pa.int64(), "Rows of all tables it read."),
         Column("rows_out", pa.int64(), "Rows of all tables it wrote."),
+        Column("rows_computed", pa.int64(), "Those not taken from earlier results; 0 if the artefact was reused."),
         Column("tables", pa.string(), "Rows of each table it wrote, in JSON."),
         Column("notes", pa.list_(pa.string()), "What it had to say of its result."),
         Column("fingerprint", pa.string(), "Digest of everything that can change its result."),
@@ -243,7 +244,7 @@ RUNS = Table(
     "a run",
     (
         _RUN_ID,
-        Column("state", pa.string(), "running, completed, failed or interrupted."),
+        Column("state", pa.string(), "running, completed, failed, interrupted or unreadable (a damaged record)."),
         Column("started", _TIME, "When it began."),
         Column("ended", _TIME, "When it ended.", nullable=True),
         Column("seconds", pa.float64(), "Wall time.", nullable=True),

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from fractal_core.cli import app, main
 
-COMMANDS = ["init", "run", "plan", "query", "sql", "doctor"]
+COMMANDS = ["init", "run", "plan", "query", "sql", "gc", "doctor"]
 
 
 def fractal(*arguments, cwd=None, input_text=None):

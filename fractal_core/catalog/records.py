@@ -48,6 +48,7 @@ def stages_table(runs: Sequence[RunRecord]) -> pa.Table:
             "seconds": stage.seconds,
             "rows_in": stage.rows_in,
             "rows_out": sum(stage.rows_out.values()),
+            "rows_computed": stage.rows_computed,
             "tables": json.dumps(stage.rows_out),
             "notes": stage.notes,
             "fingerprint": stage.fingerprint,

@@ -10,14 +10,15 @@ import pyarrow as pa
 from fractal_core.encode.encoder import Encoder
 from fractal_core.encode.reader import TextReader, count_uses
 from fractal_core.encode.shards import shards
-from fractal_core.encode.spool import VectorSpool
+from fractal_core.encode.spool import VectorSpool, text_hash
 from fractal_core.errors import InputError
 from fractal_core.evidence.catalogue import FEATURES
 from fractal_core.evidence.extract import Evidence, extract
 from fractal_core.evidence.rarity import Rarity
+from fractal_core.reuse import KEYS_FILE, EarlierRows, KeyWriter, merged, unit_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from fractal_core.evidence.material import Material
     from fractal_core.stage_params import EmbedParams
@@ -38,8 +39,10 @@ EVIDENCE_SCHEMA = pa.schema(_FIELDS)
 def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtime) -> None:
     """Write tables `embeddings` and `evidence`.
 
-    Goes through the input twice: once to count which texts recur, once to read and compare them, a shard of responses
-    at a time. Memory is bounded by the shard and by `HELD_BYTES` of token vectors that a later shard needs again.
+    A response whose sentences, query and context were compared before, in any run or data set of the workspace, is not
+    compared again, and what only such responses need is not read again. Goes through the others twice: once to count
+    which texts recur, once to read and compare them, a shard of responses at a time. Memory is bounded by the shard and
+    by `HELD_BYTES` of token vectors that a later shard needs again.
 
     Args:
         inputs: `responses` (response_id, query, context), `sentences` (response_id, sentence_index, text), and the
@@ -59,29 +62,56 @@ def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtim
     encoder = Encoder(files[0].parent, params.max_tokens, runtime.device, runtime.batch_tokens)
     rarity = Rarity(encoder.vocabulary, encoder.piece_ids)
     spool = VectorSpool(outputs.scratch("vectors.f32"), encoder.dimensions)
-    uses = count_uses(_texts(shard) for shard in shards(inputs, params.chunk_tokens, SHARD_CHARACTERS))
-    reader = TextReader(encoder, uses, spool, HELD_BYTES)
-    with runtime.progress("embed", uses.characters) as progress:
+    earlier = inputs.earlier()
+    known = EarlierRows(earlier, "evidence", EVIDENCE_SCHEMA.names[1:])
+    keys = KeyWriter(outputs.file(KEYS_FILE))
+
+    def pieces() -> Iterator[tuple[list[Material], list[bytes], list[Material]]]:
         for shard in shards(inputs, params.chunk_tokens, SHARD_CHARACTERS):
-            evidence = extract(shard, reader.read(_texts(shard), progress.advance), rarity, runtime.device)
-            outputs.write("evidence", evidence_table(shard, evidence))
+            unit_keys = [unit_key(m.sentences, m.query, [(c.text, c.sentences) for c in m.chunks]) for m in shard]
+            yield shard, unit_keys, [m for m, key in zip(shard, unit_keys, strict=True) if key not in known]
+
+    uses = count_uses(_texts(new) for _, _, new in pieces())
+    reader = TextReader(encoder, uses, spool, HELD_BYTES)
+    others: set[str] = set()
+    with runtime.progress("embed", uses.characters) as progress:
+        for shard, unit_keys, new in pieces():
+            compared = None
+            if new:
+                compared = extract(new, reader.read(_texts(new), progress.advance), rarity, runtime.device)
+            rows, counts = merged(
+                pa.array([material.response_id for material in shard], pa.string()),
+                unit_keys,
+                known,
+                _evidence_rows(new, compared),
+                [len(material.sentences) for material in new],
+            )
+            outputs.write("evidence", rows)
+            outputs.reused(rows.num_rows - sum(len(material.sentences) for material in new))
+            keys.add(unit_keys, counts)
+            others.update(
+                text_hash(t) for m, key in zip(shard, unit_keys, strict=True) if key in known for t in m.texts
+            )
+    keys.close()
     if reader.read_again:
         runtime.note(f"{reader.read_again:,} texts were encoded again: their token vectors no longer fitted in memory.")
+    outputs.reused(spool.take(earlier, others))
     for hashes, vectors in spool.sorted_batches():
         outputs.write("embeddings", _embeddings_table(hashes, params.model, vectors))
 
 
-def evidence_table(materials: Sequence[Material], evidence: Evidence) -> pa.Table:
-    """Return evidence as rows of table `evidence`: NaN becomes null."""
+def _evidence_rows(materials: Sequence[Material], evidence: Evidence | None) -> pa.Table:
+    """Return evidence as rows of table `evidence` without response_id: NaN becomes null."""
+    schema = pa.schema(_FIELDS[1:])
+    if evidence is None:
+        return schema.empty_table()
     lengths = [len(material.sentences) for material in materials]
-    ids = [material.response_id for material in materials for _ in material.sentences]
     columns = [
-        pa.array(ids, pa.string()),
         pa.array(np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])),
         pa.array(evidence.best_chunk, mask=evidence.best_chunk < 0),
         *(pa.array(column, mask=np.isnan(column)) for column in np.ascontiguousarray(evidence.values.T)),
     ]
-    return pa.Table.from_arrays(columns, schema=EVIDENCE_SCHEMA)
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _texts(materials: Sequence[Material]) -> list[str]:

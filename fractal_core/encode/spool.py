@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
+
+from fractal_core.errors import StoreError
+
+if TYPE_CHECKING:
+    from fractal_core.store.stage import EarlierResult
+
+_BATCH_ROWS = 16_384
 
 
 def text_hash(text: str) -> str:
@@ -33,6 +42,38 @@ class VectorSpool:
         """
         self._hashes.append(key)
         self._stream.write(np.ascontiguousarray(vector, dtype=np.float32).tobytes())
+
+    def take(self, earlier: Sequence[EarlierResult], wanted: set[str]) -> int:
+        """Add the vectors of texts that earlier results have.
+
+        Args:
+            earlier: artefacts with table `embeddings`.
+            wanted: hashes of texts, added or not.
+
+        Returns:
+            How many were added.
+
+        Raises:
+            StoreError: if a vector is nowhere.
+        """
+        left = wanted - set(self._hashes)
+        count = len(left)
+        for result in earlier:
+            if not left:
+                break
+            for batch in result.batches("embeddings", ("text_hash", "vector"), _BATCH_ROWS):
+                hashes = batch.column("text_hash").to_pylist()
+                flat = pc.list_flatten(batch.column("vector")).to_numpy(zero_copy_only=False).reshape(len(hashes), -1)
+                for row, key in enumerate(hashes):
+                    if key in left:
+                        self.append(key, flat[row])
+                        left.discard(key)
+        if left:
+            raise StoreError(
+                f"{len(left):,} texts of sentences that were compared before have no vector in the earlier results; "
+                "run again with --force embed."
+            )
+        return count
 
     def sorted_batches(self, rows: int = 16_384) -> Iterator[tuple[list[str], np.ndarray]]:
         """Close the spool and yield its hashes, in order, with their vectors, float32 [at most rows, dimensions]."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
-_BATCH_ELEMENTS = 4_000_000
+# Cosines held at once.
+_MOST_COSINES = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -53,42 +53,25 @@ class TokenMatch:
 
 
 def match_tokens(pairs: Sequence[TokenPair], device: str = "cpu", reverse: bool = False) -> list[TokenMatch]:
-    """Compare all pairs in padded batches of like size; one matrix product a batch and layer.
+    """Compare each pair by one matrix product a layer, so that nothing of it depends on the other pairs.
 
     Args:
         pairs: at least one token on either side of each.
         device: where to multiply.
         reverse: also look from the other tokens to the sentences.
     """
-    pieces = [list(_pieces(pair)) for pair in pairs]
-    flat = [piece for pair in pieces for piece in pair]
-    if len(flat) > len(pairs):
-        matched = iter(match_tokens(flat, device, reverse))
-        return [_joined([next(matched) for _ in pair]) for pair in pieces]
-    matches: list[TokenMatch | None] = [None] * len(pairs)
-    for batch in _batches(pairs):
-        layers = [
-            _match_layer([pairs[i] for i in batch], layer, device, reverse)
-            for layer in range(len(pairs[batch[0]].tokens))
-        ]
-        for row, index in enumerate(batch):
-            tokens, sentences, others = (
-                pairs[index].tokens.shape[1],
-                len(pairs[index].lengths),
-                pairs[index].against.shape[1],
-            )
-            matches[index] = TokenMatch(
-                nearest=np.stack([layer[0][row, :tokens] for layer in layers]),
-                best_part=np.stack([layer[1][row, :sentences] for layer in layers]),
-                reverse=np.stack([layer[2][row, :others, :sentences] for layer in layers]) if reverse else None,
-                average=np.stack([layer[3][row, :others, :sentences] for layer in layers]) if reverse else None,
-            )
-    return [match for match in matches if match is not None]
+    return [_joined([_match(piece, device, reverse) for piece in _pieces(pair)]) for pair in pairs]
+
+
+def _match(pair: TokenPair, device: str, reverse: bool) -> TokenMatch:
+    layers = [_match_layer(pair, layer, device, reverse) for layer in range(len(pair.tokens))]
+    nearest, best_part, *back = (np.stack(values) for values in zip(*layers, strict=True))
+    return TokenMatch(nearest, best_part, *(back or (None, None)))
 
 
 def _pieces(pair: TokenPair) -> Iterator[TokenPair]:
     """Cut a pair whose similarity matrix is over the budget by sentences; one that fits comes back as it is."""
-    most = max(1, _BATCH_ELEMENTS // max(1, pair.against.shape[1]))
+    most = max(1, _MOST_COSINES // max(1, pair.against.shape[1]))
     if pair.tokens.shape[1] <= most:
         yield pair
         return
@@ -115,59 +98,28 @@ def _joined(pieces: list[TokenMatch]) -> TokenMatch:
     )
 
 
-def _batches(pairs: Sequence[TokenPair]) -> Iterator[list[int]]:
-    """Yield indices of pairs whose padded similarity matrices and vectors together stay within the budget."""
-    batch: list[int] = []
-    most_tokens = most_others = 0
-    for index in sorted(range(len(pairs)), key=lambda i: (pairs[i].against.shape[1], pairs[i].tokens.shape[1], i)):
-        _, tokens, width = pairs[index].tokens.shape
-        others = pairs[index].against.shape[1]
-        tokens, others = max(most_tokens, tokens), max(most_others, others)
-        if batch and (len(batch) + 1) * (tokens * others + (tokens + others) * width) > _BATCH_ELEMENTS:
-            yield batch
-            batch, (_, tokens, _), others = [], pairs[index].tokens.shape, pairs[index].against.shape[1]
-        batch.append(index)
-        most_tokens, most_others = tokens, others
-    if batch:
-        yield batch
-
-
 @torch.inference_mode()
-def _match_layer(pairs: list[TokenPair], layer: int, device: str, reverse: bool) -> list[np.ndarray]:
-    """Return `nearest`, `best_part` and, if asked for, `reverse` and `average` of one layer, padded, pairs first."""
-    left = _padded([torch.from_numpy(p.tokens[layer]) for p in pairs], device)
-    right = _padded([torch.from_numpy(p.against[layer]) for p in pairs], device)
-    # Padding tokens belong to a part and a sentence of their own, the last ones, which are dropped.
-    most_parts = max(int(p.parts[-1]) + 1 for p in pairs)
-    most_sentences = max(len(p.lengths) for p in pairs)
-    parts = _padded([torch.from_numpy(p.parts.astype(np.int64)) for p in pairs], device, most_parts)
-    owner = _padded(
-        [torch.from_numpy(np.repeat(np.arange(len(p.lengths)), p.lengths)) for p in pairs], device, most_sentences
-    )
-    cosines = torch.bmm(right, left.transpose(1, 2))
-    size, others, tokens = cosines.shape
-    by_part = cosines.new_full((size, most_parts + 1, tokens), -1.0)
-    by_part.scatter_reduce_(1, parts.unsqueeze(2).expand(-1, -1, tokens), cosines, "amax")
-    by_part = by_part[:, :most_parts]
-    lengths = _padded([torch.from_numpy(p.lengths.astype(np.float32)) for p in pairs], device)
-    best_part = _sentence_means(by_part, owner, lengths).amax(dim=1)
-    found = [by_part.amax(dim=1), best_part]
+def _match_layer(pair: TokenPair, layer: int, device: str, reverse: bool) -> list[np.ndarray]:
+    """Return `nearest`, `best_part` and, if asked for, `reverse` and `average` of one layer."""
+    left, right = (torch.from_numpy(tokens[layer]).to(device).float() for tokens in (pair.tokens, pair.against))
+    parts = torch.from_numpy(pair.parts.astype(np.int64)).to(device)
+    lengths = torch.from_numpy(pair.lengths.astype(np.int64)).to(device)
+    owner = torch.repeat_interleave(torch.arange(len(lengths), device=device), lengths)
+    cosines = right @ left.T
+    others, tokens = cosines.shape
+    by_part = cosines.new_full((int(pair.parts[-1]) + 1, tokens), -1.0)
+    by_part.scatter_reduce_(0, parts[:, None].expand(-1, tokens), cosines, "amax")
+    best_part = _sentence_means(by_part, owner, lengths).amax(dim=0)
+    found = [by_part.amax(dim=0), best_part]
     if reverse:
-        back = cosines.new_full((size, others, most_sentences + 1), -1.0)
-        back.scatter_reduce_(2, owner.unsqueeze(1).expand(-1, others, -1), cosines, "amax")
-        found += [back[:, :, :most_sentences], _sentence_means(cosines, owner, lengths)]
+        back = cosines.new_full((others, len(lengths)), -1.0)
+        back.scatter_reduce_(1, owner.expand(others, -1), cosines, "amax")
+        found += [back, _sentence_means(cosines, owner, lengths)]
     return [each.cpu().numpy() for each in found]
 
 
 def _sentence_means(values: torch.Tensor, owner: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Return means over each sentence's tokens: [size, rows, tokens] to [size, rows, sentences]; 0 without tokens."""
-    size, rows, _ = values.shape
-    sentences = lengths.shape[1]
-    sums = values.new_zeros(size, rows, sentences + 1)
-    sums.scatter_add_(2, owner.unsqueeze(1).expand(-1, rows, -1), values)
-    return sums[:, :, :sentences] / lengths.clamp(min=1.0).unsqueeze(1)
-
-
-def _padded(rows: list[torch.Tensor], device: str, value: int = 0) -> torch.Tensor:
-    padded = pad_sequence(rows, batch_first=True, padding_value=value).to(device)
-    return padded.float() if padded.is_floating_point() else padded
+    """Return means over each sentence's tokens: [rows, tokens] to [rows, sentences]; 0 without tokens."""
+    sums = values.new_zeros(len(values), len(lengths))
+    sums.scatter_add_(1, owner.expand(len(values), -1), values)
+    return sums / lengths.clamp(min=1)

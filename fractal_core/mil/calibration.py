@@ -25,6 +25,9 @@ _STEPS = 100
 # In nats over all the units of a team: nothing to hundreds of labels, but a handful, which any score may separate, must
 # not make it as steep as it can be.
 _RIDGE = 0.1
+# Which of two means is larger hardly depends on how high both are: left to itself, the bias would be another one in
+# every team, and scores of different folds would not be on one scale.
+_LEVEL_RIDGE = 10.0
 
 
 @one_thread()
@@ -51,13 +54,14 @@ def calibrate(examples: Examples, task: Task, score: Tensor) -> Parameters:
     trained = [each.requires_grad_() for each in (log_scale, bias, extra)]
     optimiser = torch.optim.LBFGS(trained, max_iter=_STEPS, tolerance_grad=1e-7, line_search_fn="strong_wolfe")
     values = score.double()
+    level = _LEVEL_RIDGE if task.kind == "preference" and task.aggregation == "avg" else _RIDGE
 
     def loss() -> Tensor:
         optimiser.zero_grad()
         logits = log_scale.exp()[:, None] * values + bias[:, None]
         losses = unit_losses(examples, task, logits, extra)[:, taught]
-        ridge = log_scale.square() + bias.square() + extra.square().sum(-1)
-        total = (((losses * seen).sum(-1) + _RIDGE * ridge) / seen.sum(-1).clamp(min=1)).sum()
+        ridge = _RIDGE * (log_scale.square() + extra.square().sum(-1)) + level * bias.square()
+        total = (((losses * seen).sum(-1) + ridge) / seen.sum(-1).clamp(min=1)).sum()
         total.backward()  # type: ignore[no-untyped-call]
         return total
 

@@ -77,20 +77,19 @@ def guarded(
         losses: of the single heads, to be reported.
         history: to be reported.
     """
-    by_gold = int((~torch.isnan(examples.gold)).sum()) >= ENOUGH_GOLD
-    loss = _gold_loss if by_gold else assess
+    by_gold = judged_by_gold(examples)
     name = " and ".join(head.name for head in heads)
     candidates = {name: heads}
     priors = calibrated_priors(examples, judge) if guard else {}
     if priors:
-        alone = {family: loss(examples, judge, [prior]) for family, prior in priors.items()}
+        alone = {family: unseen_loss(examples, judge, [prior]) for family, prior in priors.items()}
         best = min(alone, key=alone.__getitem__)
         candidates[f"{name} and the {best} prior"] = [
             *(replace(head, share=head.share / 2) for head in heads),
             replace(priors[best], share=0.5),
         ]
         candidates |= {f"the {family} prior": [prior] for family, prior in priors.items()}
-    compared = {name: loss(examples, judge, parts) for name, parts in candidates.items()}
+    compared = {name: unseen_loss(examples, judge, parts) for name, parts in candidates.items()}
     winner = min(compared, key=compared.__getitem__)
     constant = calibrated(examples, judge, NO_PRIOR, torch.zeros(examples.segments.total))
     parts = on_one_scale(candidates[winner], examples, task.judged())
@@ -101,14 +100,20 @@ def guarded(
         heads=losses,
         compared=compared,
         by_gold=by_gold,
-        constant=loss(examples, judge, [constant]),
+        constant=unseen_loss(examples, judge, [constant]),
         history=history,
     )
 
 
-def _gold_loss(examples: Examples, judge: Task, components: list[Component]) -> float:
-    """Return the held-out loss of gold labels, in nats a sentence."""
-    del judge
+def judged_by_gold(examples: Examples) -> bool:
+    """Say whether candidates are compared by gold labels of sentences."""
+    return int((~torch.isnan(examples.gold)).sum()) >= ENOUGH_GOLD
+
+
+def unseen_loss(examples: Examples, judge: Task, components: list[Component]) -> float:
+    """Return the loss by which candidates are compared: of gold labels in nats a sentence, or else as `assess` does."""
+    if not judged_by_gold(examples):
+        return assess(examples, judge, components)
     return gold_loss(examples, cross_fitted(ensemble_logits(components, examples), examples)[0])
 
 

@@ -10,7 +10,7 @@ from fractal_core.mil.answers import answer
 from fractal_core.mil.assembling import assemble
 from fractal_core.mil.ensemble import cross_fitted, cross_fitted_extra, ensemble_extra, ensemble_logits
 from fractal_core.mil.explaining import contribution_rows
-from fractal_core.mil.guard import assess
+from fractal_core.mil.guard import judged_by_gold, unseen_loss
 from fractal_core.mil.recipe import plan_of, schedule_of
 from fractal_core.mil.rounds import student
 from fractal_core.mil.rows import pseudolabel_rows, score_rows
@@ -32,7 +32,7 @@ def pseudolabel(inputs: Inputs, params: PseudolabelParams, outputs: Outputs, run
     task, judge = teacher.task, teacher.task.judged()
     examples = adjust(assembled.examples, task.adjusted, assembled.features)
     components, number = teacher.components, 0
-    loss = assess(examples, judge, components)
+    loss = unseen_loss(examples, judge, components)
     rounds = params.pseudolabel.rounds
     if rounds and any(component.given is not None for component in components):
         runtime.note("a fine-tuned encoder has no students: no rounds")
@@ -46,12 +46,13 @@ def pseudolabel(inputs: Inputs, params: PseudolabelParams, outputs: Outputs, run
             logits, spread = cross_fitted(ensemble_logits(new, examples), examples)
             extra = cross_fitted_extra(ensemble_extra(new), examples)
             outputs.write("scores", score_rows(assembled.keys, candidate, task, logits, extra, spread))
-            new_loss = assess(examples, judge, new)
+            new_loss = unseen_loss(examples, judge, new)
             verdict = f"({new_loss:.4f}, before {loss:.4f})"
+            unseen = "gold labels" if judged_by_gold(examples) else "responses"
             if new_loss >= loss:
-                runtime.note(f"round {candidate} fits held-out responses no better {verdict}: not kept")
+                runtime.note(f"round {candidate} fits held-out {unseen} no better {verdict}: not kept")
                 break
-            runtime.note(f"round {candidate} fits held-out responses better {verdict}: kept")
+            runtime.note(f"round {candidate} fits held-out {unseen} better {verdict}: kept")
             components, loss, number = new, new_loss, candidate
     best = replace(teacher, components=components, metadata={**teacher.metadata, "round": number})
     save_ensemble(best, outputs.file("student.safetensors"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +27,10 @@ class ArtefactInputs:
         reads_files: Collection[str],
         upstream: Mapping[str, Artefact],
         sources: Mapping[str, list[Path]],
+        earlier: Sequence[Artefact] = (),
     ) -> None:
         """Bind a stage's declared names ("stage.table" with columns, "stage.file") to artefacts and external files."""
+        self._earlier = earlier
         self._columns = {key.split(".", 1)[1]: columns for key, columns in reads.items()}
         self._origin = {key.split(".", 1)[1]: upstream[key.split(".", 1)[0]] for key in reads}
         self._files = {key.split(".", 1)[1]: upstream[key.split(".", 1)[0]] for key in reads_files}
@@ -54,6 +56,10 @@ class ArtefactInputs:
         """Return external files by name; none if there are none of that name."""
         return self._sources.get(name, [])
 
+    def earlier(self) -> Sequence[Artefact]:
+        """Return what the stage made of other inputs."""
+        return self._earlier
+
     @property
     def total_rows(self) -> int:
         """Rows of all input tables together."""
@@ -68,6 +74,7 @@ class OutputFolder:
         self._stage = stage
         self.folder = folder
         self._scratch = folder.with_name(folder.name + "-scratch")
+        self.rows_reused = 0
         folder.mkdir(parents=True)
         self._writers = {name: TableWriter(TABLES[name], folder / f"{name}.parquet") for name in stage.writes}
 
@@ -85,6 +92,10 @@ class OutputFolder:
         """Return a path for a temporary file."""
         self._scratch.mkdir(exist_ok=True)
         return self._scratch / name
+
+    def reused(self, rows: int) -> None:
+        """Count rows that were taken from earlier results."""
+        self.rows_reused += rows
 
     def close(self, *, had_input: bool) -> tuple[dict[str, FileEntry], dict[str, FileEntry]]:
         """Finish all tables and files and return their manifest entries.

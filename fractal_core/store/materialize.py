@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from fractal_core.errors import StoreError
-from fractal_core.store.artefact import Artefact, Manifest, find_artefact, manifest_path
+from fractal_core.errors import InputError
+from fractal_core.store.artefact import Artefact, Manifest, find_artefact, manifest_path, read_manifest
+from fractal_core.store.checking import check_inputs
 from fractal_core.store.code import code_digests
+from fractal_core.store.committing import commit
+from fractal_core.store.earlier import earlier_artefacts
+from fractal_core.store.failures import storing
+from fractal_core.store.faults import reach
 from fractal_core.store.handles import ArtefactInputs, OutputFolder
 from fractal_core.store.locks import lock
 from fractal_core.store.recipe import Recipe, library_versions
 from fractal_core.store.sources import source_digests
 from fractal_core.store.stage import Runtime, Stage
-from fractal_core.store.workspace import Workspace, sync_folder
+from fractal_core.store.using import in_use
+from fractal_core.store.workspace import Workspace
 from fractal_core.tables import TABLES
 
 if TYPE_CHECKING:
@@ -56,7 +60,7 @@ def make_recipe(workspace: Workspace, stage: Stage, config: RunConfig, upstream:
         params=stage.params(config).model_dump(mode="json"),
         code=code_digests(stage.module),
         inputs=inputs,
-        sources={name: source_digests(workspace, files) for name, files in stage.sources(config).items()},
+        sources=_sources(workspace, stage, config),
         libraries=library_versions(stage.libraries),
         schemas={name: _schema_text(name) for name in stage.writes},
     )
@@ -84,33 +88,45 @@ def materialize(
         force: compute even if a committed artefact is there.
 
     Raises:
-        FractalError: whatever the stage's function raises for the user; StoreError if the store cannot be written.
+        FractalError: whatever the stage's function raises for the user; StoreError if the store cannot be written, or
+            an input is damaged.
     """
     started = time.perf_counter()
     recipe = make_recipe(workspace, stage, config, upstream)
     fingerprint = recipe.fingerprint
-    found = None if force else _whole(find_artefact(workspace, stage.name, fingerprint))
-    if found is not None:
-        return Outcome(found, reused=True, seconds=time.perf_counter() - started, reason="unchanged")
-    try:
-        with lock(workspace.locks / f"{stage.name}-{fingerprint}.lock", runtime.note):
-            current = find_artefact(workspace, stage.name, fingerprint)
-            if not force and _whole(current) is not None:
-                assert current is not None
-                return Outcome(current, True, time.perf_counter() - started, "computed meanwhile by another process")
-            damage = current.damage() if current is not None else None
-            artefact = _compute(workspace, stage, recipe, config, upstream, runtime, current)
-    except OSError as error:
-        raise StoreError(
-            f"Stage {stage.name} could not use {error.filename or workspace.root} ({error.strerror or error}); "
-            "nothing was committed: mend that and run again."
-        ) from error
-    why = "forced" if force else damage or explain(recipe)
-    return Outcome(artefact, reused=False, seconds=time.perf_counter() - started, reason=why)
+
+    def outcome(artefact: Artefact, reason: str, *, reused: bool) -> Outcome:
+        return Outcome(artefact, reused, time.perf_counter() - started, reason)
+
+    with storing(f"Stage {stage.name} committed nothing", workspace.root):
+        found = None if force else _find_whole(workspace, stage, fingerprint)
+        if found is not None:
+            return outcome(found, "unchanged", reused=True)
+        with lock(workspace.locks / f"{stage.name}-{fingerprint}.lock", runtime.note) as waited_for:
+            found = None if force else _find_whole(workspace, stage, fingerprint)
+            if found is not None:
+                return outcome(found, f"computed meanwhile by {waited_for or 'another process'}", reused=True)
+            damage = _damage(workspace, stage, fingerprint)
+            earlier = [] if force else earlier_artefacts(workspace, recipe)
+            artefact = _compute(workspace, stage, recipe, config, upstream, runtime, earlier)
+    return outcome(artefact, "forced" if force else damage or explain(recipe), reused=False)
 
 
-def _whole(artefact: Artefact | None) -> Artefact | None:
-    return artefact if artefact is not None and artefact.damage() is None else None
+def _find_whole(workspace: Workspace, stage: Stage, fingerprint: str) -> Artefact | None:
+    """Return the committed artefact unless it is damaged.
+
+    A run says that it runs before it looks here, and whoever collects garbage does so alone: either it finds the run,
+    and leaves it what it may find here, or the run finds nothing.
+    """
+    with in_use(workspace.root):
+        found = find_artefact(workspace, stage.name, fingerprint)
+        return found if found is not None and found.damage() is None else None
+
+
+def _damage(workspace: Workspace, stage: Stage, fingerprint: str) -> str:
+    """Say what is wrong with the committed artefact; nothing if it is whole, or there is none."""
+    manifest, damage = read_manifest(manifest_path(workspace, stage.name, fingerprint))
+    return damage if manifest is None else Artefact(workspace, fingerprint, manifest).damage() or ""
 
 
 def _compute(
@@ -120,9 +136,9 @@ def _compute(
     config: RunConfig,
     upstream: Mapping[str, Artefact],
     runtime: Runtime,
-    previous: Artefact | None,
+    earlier: list[Artefact],
 ) -> Artefact:
-    """Run the stage into a temporary folder, rename it into place, then commit the manifest by rename."""
+    """Run the stage into a temporary folder and commit it."""
     started = time.perf_counter()
     notes: list[str] = []
 
@@ -130,34 +146,48 @@ def _compute(
         notes.append(text)
         runtime.note(text)
 
-    inputs = ArtefactInputs(stage.reads_with(config), stage.reads_files, upstream, stage.sources(config))
-    outputs = OutputFolder(stage, workspace.temporary(stage.name))
+    check_inputs(stage, upstream)
+    inputs = ArtefactInputs(stage.reads_with(config), stage.reads_files, upstream, stage.sources(config), earlier)
+    # The name says whose lock to look at to know whether somebody still writes here.
+    outputs = OutputFolder(stage, workspace.temporary(f"{stage.name}-{recipe.fingerprint}"))
+    reach(stage.name, "start")
     try:
         stage.load()(inputs, stage.params(config), outputs, replace(runtime, note=note))
+        _check_sources(workspace, stage, config, recipe)
         tables, files = outputs.close(had_input=inputs.total_rows > 0)
+        reach(stage.name, "written")
+        previous = find_artefact(workspace, stage.name, recipe.fingerprint)
         generation = 0 if previous is None else previous.manifest.generation + 1
-        folder = f"{stage.name}-{recipe.fingerprint}" + (f"-{generation}" if generation else "")
-        final = workspace.artefacts / folder
-        # A folder here that no manifest lists is what a killed process left between the two renames.
-        shutil.rmtree(final, ignore_errors=True)
-        sync_folder(outputs.folder)
-        os.rename(outputs.folder, final)
-        sync_folder(workspace.artefacts)
+        manifest = Manifest(
+            recipe=recipe,
+            folder=f"{stage.name}-{recipe.fingerprint}" + (f"-{generation}" if generation else ""),
+            generation=generation,
+            tables=tables,
+            files=files,
+            rows_in=inputs.total_rows,
+            seconds=round(time.perf_counter() - started, 3),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            notes=notes,
+            rows_reused=outputs.rows_reused,
+        )
+        return commit(Artefact(workspace, recipe.fingerprint, manifest), outputs.folder)
     finally:
         outputs.discard()
-    manifest = Manifest(
-        recipe=recipe,
-        folder=folder,
-        generation=generation,
-        tables=tables,
-        files=files,
-        rows_in=inputs.total_rows,
-        seconds=round(time.perf_counter() - started, 3),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        notes=notes,
-    )
-    workspace.write_file(manifest_path(workspace, stage.name, recipe.fingerprint), manifest.to_json())
-    return Artefact(workspace, recipe.fingerprint, manifest)
+
+
+def _sources(workspace: Workspace, stage: Stage, config: RunConfig) -> dict[str, list[str]]:
+    return {name: source_digests(workspace, files) for name, files in stage.sources(config).items()}
+
+
+def _check_sources(workspace: Workspace, stage: Stage, config: RunConfig, recipe: Recipe) -> None:
+    """Refuse a result whose recipe names other files than it may have been made from; raises InputError."""
+    now = _sources(workspace, stage, config)
+    changed = [name for name in recipe.sources.keys() | now.keys() if recipe.sources.get(name) != now.get(name)]
+    if changed:
+        raise InputError(
+            f"The {' and '.join(sorted(changed))} files changed while stage {stage.name} read them, so nothing was "
+            "committed; run again."
+        )
 
 
 def _schema_text(table: str) -> str:

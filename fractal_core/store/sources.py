@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from fractal_core.errors import InputError
@@ -32,7 +33,9 @@ def source_digests(workspace: Workspace, files: list[Path]) -> list[str]:
                 f"{path} cannot be read ({error.strerror}); check the path and its permissions."
             ) from error
     if any(known.get(name) != entry for name, entry in found.items()):
-        workspace.write_file(memory, canonical_json({**known, **found}))
+        # Only a memory: a workspace that can but be read can still be planned for, and a full disk is told by a stage.
+        with suppress(OSError):
+            workspace.write_file(memory, canonical_json({**known, **found}))
     return sorted(str(entry[0]) for entry in found.values())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,22 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from fractal_core.config import RunConfig
+
+
+class EarlierResult(Protocol):
+    """What a stage made of other inputs, with the code and parameters it has now."""
+
+    def path(self, name: str) -> Path:
+        """Return the path of a table's Parquet file or of another file, by its name."""
+
+    def batches(self, name: str, columns: tuple[str, ...], rows: int) -> Iterator[pa.RecordBatch]:
+        """Stream columns of a table."""
+
+    def group_rows(self, name: str) -> list[int]:
+        """Return the rows of each row group of a table."""
+
+    def group(self, name: str, columns: tuple[str, ...], number: int) -> pa.Table:
+        """Read columns of one row group of a table."""
 
 
 class Inputs(Protocol):
@@ -34,6 +50,12 @@ class Inputs(Protocol):
     def sources(self, name: str) -> list[Path]:
         """Return the external files (input data, encoder weights) declared under `name`; none if there are none."""
 
+    def earlier(self) -> Sequence[EarlierResult]:
+        """Return what this stage made of other inputs, newest first.
+
+        A stage may take rows from there that it would make again, bit for bit, and must make the same tables without.
+        """
+
 
 class Outputs(Protocol):
     """Where a stage writes. Nothing written here is visible to anyone before the artefact is committed."""
@@ -46,6 +68,9 @@ class Outputs(Protocol):
 
     def scratch(self, name: str) -> Path:
         """Return a path for a temporary file, removed when the stage ends."""
+
+    def reused(self, rows: int) -> None:
+        """Say that so many of the rows written, of all tables, were taken from earlier results."""
 
 
 class Progress(Protocol):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fractal_core.errors import StoreError
+from fractal_core.store.faults import reach
+from fractal_core.store.using import in_use
 
 VERSION = 1
 
@@ -55,21 +57,23 @@ class Workspace:
 
     def write_file(self, path: Path, content: bytes) -> None:
         """Write a file so that it is either absent (or as it was) or complete, even after a power cut."""
-        temporary = self.temporary("file")
-        try:
-            with temporary.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_folder(path.parent)
+        with in_use(self.root):
+            temporary = self.temporary("file")
+            try:
+                with temporary.open("wb") as stream:
+                    stream.write(content)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                reach(path.name, "temporary")
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+            sync(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk, so that a rename in it survives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Flush a file's content or a folder's entries to disk, so that they survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -87,6 +91,10 @@ def open_workspace(root: Path, *, create: bool = True) -> Workspace:
     if marker.is_file():
         _check_version(marker)
         return workspace
+    if not create and workspace.tmp.is_dir():
+        raise StoreError(
+            f"{marker} is missing; run `fractal run CONFIG`, which writes it again and keeps what is there."
+        )
     if not create:
         raise StoreError(
             f"There is no workspace at {root}; run `fractal run CONFIG` first, or name one with --workspace."
@@ -94,7 +102,8 @@ def open_workspace(root: Path, *, create: bool = True) -> Workspace:
     if workspace.root.is_dir() and any(workspace.root.iterdir()) and not workspace.tmp.is_dir():
         raise StoreError(f"{root} is a folder with other files in it, not a workspace; name another with --workspace.")
     try:
-        for folder in (workspace.artefacts, workspace.manifests, workspace.runs, workspace.locks, workspace.tmp):
+        # tmp first: whoever is killed in here leaves what is seen to be a workspace.
+        for folder in (workspace.tmp, workspace.artefacts, workspace.manifests, workspace.runs, workspace.locks):
             folder.mkdir(parents=True, exist_ok=True)
         workspace.write_file(workspace.root / ".gitignore", b"*\n")
         workspace.write_file(marker, json.dumps({"version": VERSION}).encode())
@@ -106,12 +115,16 @@ def open_workspace(root: Path, *, create: bool = True) -> Workspace:
 
 
 def _check_version(marker: Path) -> None:
+    repair = f"delete {marker} (it holds nothing but the version) and run again, every artefact is kept"
     try:
         found = json.loads(marker.read_bytes())["version"]
+        if not isinstance(found, int) or found < 1:
+            raise ValueError(f"version {found!r}")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{marker} cannot be read; `fractal doctor` tells what is left of the workspace.") from error
-    if not isinstance(found, int) or found > VERSION:
+        what = " ".join(str(error).split())
+        raise StoreError(f"{marker} is damaged ({type(error).__name__}: {what}); {repair}.") from error
+    if found > VERSION:
         raise StoreError(
-            f"The workspace {marker.parent} has version {found}, this fractal knows up to {VERSION}; "
-            "update fractal or name another with --workspace."
+            f"The workspace {marker.parent} has version {found}, this fractal knows up to {VERSION}; update fractal or "
+            f"name another with --workspace, or, if no newer fractal was here, {repair}."
         )

@@ -79,7 +79,7 @@ class TableWriter:
     def _open(self) -> pq.ParquetWriter:
         if self._writer is None:
             assert self._schema is not None
-            self._writer = pq.ParquetWriter(self._path, self._schema, compression="zstd")
+            self._writer = pq.ParquetWriter(self._path, self._schema, compression="zstd", write_page_checksum=True)
         return self._writer
 
     def _flush(self, rows: int) -> None:

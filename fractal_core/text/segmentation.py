@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
+from fractal_core.reuse import KEYS_FILE, EarlierRows, KeyWriter, merged, unit_key
 from fractal_core.text.boundaries import sentence_spans
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fractal_core.config import SegmentConfig
     from fractal_core.store.stage import Inputs, Outputs, Runtime
 
@@ -33,38 +36,57 @@ def segment(inputs: Inputs, params: SegmentConfig, outputs: Outputs, runtime: Ru
     Args:
         inputs: table `responses` with the columns response_id, response, spans and sentence_labels.
         params: `method` ("sentencex" or "newline") and `language`.
-        outputs: table `sentences`, in the order of the responses; gold is null where the response has none.
+        outputs: table `sentences`, in the order of the responses; gold is null where the response has none. A response
+            that was cut before, with the same spans and labels, is not cut again.
         runtime: shows the progress in responses.
     """
+    known = EarlierRows(inputs.earlier(), "sentences", SENTENCES_SCHEMA.names[1:])
+    keys = KeyWriter(outputs.file(KEYS_FILE))
     with runtime.progress("segment", inputs.rows("responses")) as progress:
         for batch in inputs.batches("responses", BATCH_ROWS):
-            outputs.write("sentences", _sentences(batch, params.method, params.language))
+            columns = (batch.column(name).to_pylist() for name in Unit._fields)
+            units = [Unit(*unit) for unit in zip(*columns, strict=True)]
+            unit_keys = [unit_key(*unit) for unit in units]
+            new = [unit for unit, key in zip(units, unit_keys, strict=True) if key not in known]
+            cut, sizes = _sentences(new, params.method, params.language)
+            rows, counts = merged(batch.column("response_id"), unit_keys, known, cut, sizes)
+            outputs.write("sentences", rows)
+            outputs.reused(rows.num_rows - cut.num_rows)
+            keys.add(unit_keys, counts)
             progress.advance(batch.num_rows)
+    keys.close()
 
 
-def _sentences(batch: pa.RecordBatch, method: str, language: str) -> pa.Table:
-    ids: list[str] = []
+class Unit(NamedTuple):
+    """What the sentences of a response are made from."""
+
+    response: str
+    spans: list[list[int]] | None
+    sentence_labels: list[float | None] | None
+
+
+def _sentences(units: Sequence[Unit], method: str, language: str) -> tuple[pa.Table, list[int]]:
+    """Return the sentences of responses, without response_id, and how many each has."""
+    sizes: list[int] = []
     indices: list[int] = []
     starts: list[int] = []
     ends: list[int] = []
     texts: list[str] = []
     golds: list[float | None] = []
-    columns = (batch.column(name).to_pylist() for name in ("response_id", "response", "spans", "sentence_labels"))
-    for response_id, response, given, labels in zip(*columns, strict=True):
+    for response, given, labels in units:
         spans = given or sentence_spans(response, method, language)
         for start, end in spans:
             starts.append(start)
             ends.append(end)
             texts.append(response[start:end])
-        ids.extend([response_id] * len(spans))
+        sizes.append(len(spans))
         indices.extend(range(len(spans)))
         golds.extend(labels or [None] * len(spans))
     sentences: dict[str, list[Any]] = {
-        "response_id": ids,
         "sentence_index": indices,
         "start": starts,
         "end": ends,
         "text": texts,
         "gold": golds,
     }
-    return pa.Table.from_pydict(sentences, schema=SENTENCES_SCHEMA)
+    return pa.Table.from_pydict(sentences, schema=pa.schema(_FIELDS[1:])), sizes

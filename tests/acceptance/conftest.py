@@ -65,7 +65,7 @@ def runner(project):
     return Runner(project)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def runner_in(tiny_encoder):
     """Make a runner over another folder."""
     return Runner

@@ -312,7 +312,7 @@ def test_the_first_student_that_is_no_better_ends_the_rounds(runner, monkeypatch
     label_anew(runner, min, count=36)
     runner.run(*QUICK, until="train")
     left = list(losses)
-    monkeypatch.setattr(pseudolabel_stage, "assess", lambda *arguments: left.pop(0))
+    monkeypatch.setattr(pseudolabel_stage, "unseen_loss", lambda *arguments: left.pop(0))
     runner.run(*QUICK, "pseudolabel.rounds=3", until="pseudolabel")
     assert left == []
     assert rounds_of(runner) == (tried, kept)

@@ -59,6 +59,9 @@ class FakeInputs:
     def sources(self, name):
         return sorted(self.folder.iterdir())
 
+    def earlier(self):
+        return []
+
 
 class FakeOutputs:
     """Collects what is written."""
@@ -72,6 +75,12 @@ class FakeOutputs:
 
     def scratch(self, name):
         return self.folder / name
+
+    def file(self, name):
+        return self.folder / name
+
+    def reused(self, rows):
+        assert rows == 0
 
     def table(self, name):
         return pa.concat_tables(self.written[name])

@@ -47,8 +47,8 @@ def slow(pair, layer):
 
 @pytest.mark.parametrize("budget", [1, 500, 10**7])
 def test_equals_a_double_loop(monkeypatch, budget):
-    """Whatever the batching and padding, the result is that of comparing token by token."""
-    monkeypatch.setattr(late_interaction, "_BATCH_ELEMENTS", budget)
+    """However a pair is cut, the result is that of comparing token by token."""
+    monkeypatch.setattr(late_interaction, "_MOST_COSINES", budget)
     pairs = make_pairs(0, 12)
     for pair, match in zip(pairs, match_tokens(pairs, reverse=True), strict=True):
         for layer in range(2):

@@ -35,6 +35,10 @@ class FakeInputs:
         """Return the number of rows of a table."""
         return int(self._tables[name].num_rows)
 
+    def earlier(self) -> list[Any]:
+        """Return nothing."""
+        return []
+
     def batches(self, name: str, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
         """Stream a table."""
         yield from self._tables[name].to_batches(max_chunksize=rows)
@@ -59,6 +63,15 @@ class FakeOutputs:
         """Return a path for a temporary file."""
         self._folder.mkdir(exist_ok=True)
         return self._folder / name
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file."""
+        self._folder.mkdir(exist_ok=True)
+        return self._folder / name
+
+    def reused(self, rows: int) -> None:
+        """There is nothing to reuse."""
+        assert rows == 0
 
     def table(self, name: str) -> pa.Table:
         """Return all rows written to a table."""

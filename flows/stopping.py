@@ -1,0 +1,83 @@
+"""Answering Ctrl-C, SIGTERM and a closed terminal: record the run as interrupted and leave, within a moment.
+
+Leaving at once is safe, because nothing counts in the store before it is committed. Prefect would wait for its server,
+which the terminal has interrupted as well, for minutes. A Python signal handler runs only when the main thread comes
+back from C code (a search of neighbours may take long), so a thread waits for the signals instead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from fractal_core.store.runs import finished, list_runs, save_run
+from fractal_core.store.workspace import Workspace
+
+_WORDS = {
+    signal.SIGINT: "Interrupted",
+    signal.SIGTERM: "Stopped by SIGTERM",
+    signal.SIGHUP: "Stopped because the terminal was closed",
+}
+_SHOW_CURSOR = b"\x1b[?25h"
+
+
+@contextmanager
+def stopping_at_once(workspace: Workspace, *, as_json: bool = False) -> Iterator[None]:
+    """While the context lasts, a signal to end ends this process: exit code 128 + its number, one sentence.
+
+    Signals that the process was started to ignore (nohup, a job in the background) stay ignored. Does nothing outside
+    the main thread, which alone may handle signals.
+
+    Args:
+        workspace: where runs of this process are recorded as interrupted.
+        as_json: say it in JSON.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    before = {number: signal.getsignal(number) for number in _WORDS}
+    caught = frozenset(number for number, handler in before.items() if handler is not signal.SIG_IGN)
+    watcher = threading.Thread(target=_watch, args=(reader, caught, workspace, as_json), daemon=True)
+    watcher.start()
+    wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    try:
+        for number in caught:
+            # A signal that has no handler in Python would end the process before the thread hears of it.
+            signal.signal(number, lambda *_: None)
+        yield
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number in caught:
+            signal.signal(number, before[number])
+        writer.close()
+        watcher.join()
+        reader.close()
+
+
+def _watch(reader: socket.socket, caught: frozenset[signal.Signals], workspace: Workspace, as_json: bool) -> None:
+    while heard := reader.recv(1):
+        if heard[0] in caught:
+            _leave(signal.Signals(heard[0]), workspace, as_json)
+
+
+def _leave(number: signal.Signals, workspace: Workspace, as_json: bool) -> None:
+    try:
+        with suppress(OSError):
+            for run in list_runs(workspace):
+                if run.state == "running" and (run.pid, run.host) == (os.getpid(), socket.gethostname()):
+                    save_run(workspace, finished(run, "interrupted", f"stopped by {number.name}"))
+        words = f"{_WORDS[number]}; finished stages are kept, run again to go on."
+        line = json.dumps({"error": words}) if as_json else f"error: {words}"
+        cursor = _SHOW_CURSOR if sys.stderr.isatty() else b""
+        with suppress(OSError):
+            os.write(2, cursor + b"\n" + line.encode() + b"\n")
+    finally:
+        os._exit(128 + number)

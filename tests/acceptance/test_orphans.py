@@ -1,0 +1,99 @@
+"""However a run ends, no process of it is left a few seconds later, and it says so where it can."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from real_runs import processes_in, start_training, wait_until
+
+from fractal_core.store.runs import list_runs
+from fractal_core.store.workspace import open_workspace
+
+ENDS = {
+    "Ctrl-C": (signal.SIGINT, os.killpg, 130, "error: Interrupted; finished stages are kept"),
+    "SIGTERM": (signal.SIGTERM, os.kill, 143, "error: Stopped by SIGTERM; finished stages are kept"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ENDS)
+def test_stopped_run_ends_at_once(project, end):
+    """Ctrl-C (to the process group, as a terminal sends it) and SIGTERM: a sentence within 5 s, recorded, none left."""
+    number, send, code, words = ENDS[end]
+    process = start_training(project)
+    processes = processes_in(project)
+    assert any("uvicorn" in command for command in processes.values())
+    assert any("orphans.py" in command for command in processes.values())
+    started = time.monotonic()
+    send(process.pid, number)
+    process.wait(timeout=5)
+    assert time.monotonic() - started < 5
+    wait_until(lambda: processes_in(project) == {}, 5)
+    _, errors = process.communicate()
+    assert process.returncode == code
+    assert errors.strip().splitlines()[-1].startswith(words)
+    assert "Traceback" not in errors
+    (run,) = list_runs(open_workspace(project / ".fractal"))
+    assert (run.state, run.error) == ("interrupted", f"stopped by {number.name}")
+    assert [stage.stage for stage in run.stages] == ["read", "segment", "embed", "priors"]
+
+
+CHILD = """
+import hashlib, sys
+from pathlib import Path
+from flows.stopping import stopping_at_once
+from fractal_core.store.workspace import open_workspace
+with stopping_at_once(open_workspace(Path(sys.argv[1]))):
+    print("busy", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"a", b"b", 10**9)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_long_computation_in_c_does_not_hold_a_signal_up(tmp_path, number):
+    """Python's own handlers wait until the main thread is back from C code, for minutes if need be; ours do not."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(tmp_path / "ws")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "busy\n"
+    time.sleep(0.2)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=5)
+    assert process.returncode == 128 + number
+    assert "finished stages are kept, run again to go on." in errors
+
+
+def test_signals_that_were_ignored_stay_so(tmp_path):
+    """Under nohup the closing of the terminal ends nothing."""
+    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)" + CHILD.replace("10**9", "10**6")
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "ws")], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "busy\n"
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=20) == 0
+
+
+PARENT = """
+import os, subprocess, sys, time
+from flows.orphans import start_guard
+start_guard()
+stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+subprocess.Popen([sys.executable, "-c", stubborn])
+time.sleep(60)
+"""
+
+
+def test_guard_ends_what_does_not_heed_sigterm(tmp_path):
+    """After SIGKILL of a run even a child that ignores SIGTERM is gone within seconds, and so is the guard."""
+    process = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert process.stdout.readline() == "up\n"
+    assert len(processes_in(tmp_path)) == 3
+    process.kill()
+    process.wait()
+    assert len(processes_in(tmp_path)) >= 1
+    wait_until(lambda: processes_in(tmp_path) == {}, 8)
+    process.stdout.close()
