@@ -14,8 +14,8 @@ from fractal_core.encode.loading import load_model
 from fractal_core.encode.reading import Reading
 from fractal_core.errors import InputError
 
-# MiniLM on one core: 256 to 512 tokens at once take as long as 4,096, and the last matrix of a width is filled sooner.
-CPU_BATCH_TOKENS = 512
+# MiniLM on one core: 256 tokens at once take as long as 4,096, and the last matrix of a width is filled sooner.
+CPU_BATCH_TOKENS = 256
 
 
 class Encoder:
