@@ -10,12 +10,11 @@ from typing import Literal
 from flows.stopping import stopping_at_once
 from fractal_core.config import RunConfig
 from fractal_core.config_loading import load_config
-from fractal_core.errors import FractalError, StoreError
 from fractal_core.labelling import reuse_all
 from fractal_core.planning import StagePlan, is_current, make_plan
 from fractal_core.progress import Reporter, reporting
 from fractal_core.store.canonical import canonical_json, digest
-from fractal_core.store.failures import check_writable, storage_error, storage_failure
+from fractal_core.store.failures import check_writable, storage_error, storing
 from fractal_core.store.locks import lock
 from fractal_core.store.runs import MEANWHILE, RunRecord, list_runs, settle_dead_runs
 from fractal_core.store.using import in_use
@@ -107,16 +106,9 @@ def _start_flow(request: Request, workspace: Workspace, config: RunConfig, repor
     from flows.settling import settle_flow_runs
 
     unsettled = [run.flow_run_id for run in list_runs(workspace) if run.state == "interrupted" and run.flow_run_id]
-    try:
+    with storing("The run was stopped", workspace.root):
         # Two servers that make one database at the same time fail.
         with lock(workspace.locks / "prefect.lock", reporter.line, doing="starting Prefect"):
             settle_flow_runs(unsettled[:_MOST_SETTLED])
         with reporting(reporter):
             return str(label(str(request.config), str(workspace.root), request.settings, request.until, request.force))
-    except FractalError:
-        raise
-    except Exception as error:
-        failure = storage_failure(error, workspace.root)
-        if failure is None:
-            raise
-        raise StoreError(f"The run was stopped: {failure}.") from error

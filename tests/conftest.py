@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import string
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 from pydantic import BaseModel
-from small_data import make_rows, write_jsonl
+from small_data import make_rows, write_project
 
 from fractal_core.store.materialize import materialize
 from fractal_core.store.stage import Runtime, Stage
@@ -142,10 +141,5 @@ def tiny_encoder(tmp_path_factory):
 @pytest.fixture
 def project(tmp_path, tiny_encoder):
     """A folder with 60 responses, a configuration that uses the tiny encoder, and a place for the workspace."""
-    write_jsonl(tmp_path / "responses.jsonl", make_rows(60))
-    (tmp_path / "fractal.toml").write_text(
-        f'aggregation = "min"\n[input]\npath = "responses.jsonl"\n[encoder]\nmodel = {json.dumps(str(tiny_encoder))}\n'
-        "[train]\nepochs = 10\n",
-        encoding="utf-8",
-    )
+    write_project(tmp_path, tiny_encoder, make_rows(60), epochs=10)
     return tmp_path

@@ -36,6 +36,16 @@ def make_rows(count, *, aggregation="min", seed=0):
     return rows
 
 
+def write_project(folder, encoder, rows, epochs):
+    """Write an input of these rows beside a configuration that reads it with an encoder and trains so many epochs."""
+    write_jsonl(folder / "responses.jsonl", rows)
+    (folder / "fractal.toml").write_text(
+        f'aggregation = "min"\n[input]\npath = "responses.jsonl"\n'
+        f"[encoder]\nmodel = {json.dumps(str(encoder))}\n[train]\nepochs = {epochs}\n",
+        encoding="utf-8",
+    )
+
+
 def read_jsonl(path):
     """Read rows of JSON lines."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -7,7 +7,7 @@ import re
 import shutil
 
 import pytest
-from small_data import make_rows, write_jsonl
+from small_data import make_rows, write_project
 from typer.testing import CliRunner
 
 from fractal_core.catalog.connection import connect
@@ -31,11 +31,7 @@ def whole(tmp_path_factory, tiny_encoder, runner_in):
     """A small project, run, and the content of its files."""
     folder = tmp_path_factory.mktemp("whole") / "project"
     folder.mkdir()
-    write_jsonl(folder / "responses.jsonl", make_rows(24))
-    (folder / "fractal.toml").write_text(
-        f'[input]\npath = "responses.jsonl"\n[encoder]\nmodel = {json.dumps(str(tiny_encoder))}\n[train]\nepochs = 3\n',
-        encoding="utf-8",
-    )
+    write_project(folder, tiny_encoder, make_rows(24), epochs=3)
     runner = runner_in(folder)
     runner.run()
     return runner, runner.bytes()

@@ -12,7 +12,7 @@ import time
 import duckdb
 import pytest
 from killing import Killer, contents, copy_until
-from small_data import make_rows, write_jsonl
+from small_data import make_rows, write_project
 
 from fractal_core.catalog.connection import connect
 from fractal_core.doctor import examine
@@ -49,11 +49,7 @@ def clean(tmp_path_factory, tiny_encoder, killer):
     """A small project run once without a fault, and the content of every file."""
     folder = tmp_path_factory.mktemp("clean") / "project"
     folder.mkdir()
-    write_jsonl(folder / "responses.jsonl", make_rows(24))
-    (folder / "fractal.toml").write_text(
-        f'[input]\npath = "responses.jsonl"\n[encoder]\nmodel = "{tiny_encoder}"\n[train]\nepochs = 3\n',
-        encoding="utf-8",
-    )
+    write_project(folder, tiny_encoder, make_rows(24), epochs=3)
     assert killer.run(folder) == list(STAGE_NAMES)
     workspace = open_workspace(folder / "ws")
     return folder, contents(workspace), _tables(workspace)
