@@ -66,16 +66,20 @@ def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtim
     known = EarlierRows(earlier, "evidence", EVIDENCE_SCHEMA.names[1:])
     keys = KeyWriter(outputs.file(KEYS_FILE))
 
-    def pieces() -> Iterator[tuple[list[Material], list[bytes], list[Material]]]:
-        for shard in shards(inputs, params.chunk_tokens, SHARD_CHARACTERS):
-            unit_keys = [unit_key(m.sentences, m.query, [(c.text, c.sentences) for c in m.chunks]) for m in shard]
-            yield shard, unit_keys, [m for m, key in zip(shard, unit_keys, strict=True) if key not in known]
+    keys_of_shards: list[list[bytes]] = []
 
-    uses = count_uses(_texts(new) for _, _, new in pieces())
+    def texts_to_read() -> Iterator[list[str]]:
+        for shard in shards(inputs, params.chunk_tokens, SHARD_CHARACTERS):
+            keys_of_shards.append([_key(material) for material in shard])
+            yield _texts([m for m, key in zip(shard, keys_of_shards[-1], strict=True) if key not in known])
+
+    uses = count_uses(texts_to_read())
     reader = TextReader(encoder, uses, spool, HELD_BYTES)
     others: set[str] = set()
     with runtime.progress("embed", uses.characters) as progress:
-        for shard, unit_keys, new in pieces():
+        again = shards(inputs, params.chunk_tokens, SHARD_CHARACTERS)
+        for shard, unit_keys in zip(again, keys_of_shards, strict=True):
+            new = [material for material, key in zip(shard, unit_keys, strict=True) if key not in known]
             compared = None
             if new:
                 compared = extract(new, reader.read(_texts(new), progress.advance), rarity, runtime.device)
@@ -98,6 +102,10 @@ def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtim
     outputs.reused(spool.take(earlier, others))
     for hashes, vectors in spool.sorted_batches():
         outputs.write("embeddings", _embeddings_table(hashes, params.model, vectors))
+
+
+def _key(material: Material) -> bytes:
+    return unit_key(material.sentences, material.query, [(chunk.text, chunk.sentences) for chunk in material.chunks])
 
 
 def _evidence_rows(materials: Sequence[Material], evidence: Evidence | None) -> pa.Table:
