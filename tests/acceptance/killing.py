@@ -105,7 +105,7 @@ def _child(request, answer):
     try:
         ran = _do(request)
         with os.fdopen(answer, "w") as stream:
-            json.dump({"ran": ran, "modules": sorted(sys.modules)}, stream)
+            json.dump([ran, sorted(sys.modules)], stream)
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
@@ -127,14 +127,16 @@ def _serve():
             time.sleep(request["after"])
             os.kill(child, signal.SIGKILL)
         with os.fdopen(reading) as stream:
-            said = json.loads(stream.read() or '{"ran": null, "modules": []}')
+            said = stream.read()
         _, status = os.waitpid(child, 0)
+        code = abs(os.waitstatus_to_exitcode(status))
+        # A child that was killed may have been killed in the middle of its answer.
+        ran, modules = json.loads(said) if code == 0 else (None, [])
         # What a run imports late is imported here, once; importing starts no threads, which would not survive a fork.
-        for name in said["modules"]:
+        for name in modules:
             with suppress(Exception):
                 importlib.import_module(name)
-        answer = {"status": abs(os.waitstatus_to_exitcode(status)), "ran": said["ran"]}
-        print(json.dumps(answer), flush=True)  # noqa: T201
+        print(json.dumps({"status": code, "ran": ran}), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
