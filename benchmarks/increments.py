@@ -75,7 +75,7 @@ def measure(lines: list[str], aggregation: str, folder: Path) -> dict[str, Any]:
         seconds, run = project.run(lines[: len(first) + number * step])
         appends.append(seconds)
         rows = {record.stage: (record.rows_computed, sum(record.rows_out.values())) for record in run.record.stages}
-        computed.append({stage: rows[stage] for stage in ("segment", "embed")})
+        computed.append({stage: rows[stage] for stage in ("read", "segment", "embed")})
     clean_seconds, clean = Project(folder / "clean", aggregation).run(lines)
     same = all(_digests(run, stage.name) == _digests(clean, stage.name) for stage in stages_until(LAST))
     return {

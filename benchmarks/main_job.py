@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.children import Measured, measure
 from benchmarks.results import DATA, RESULTS, hardware, put
 
 SETS = {"lfqa_verification": "min", "qa_feedback_relevance": "avg", "multispanqa": "max"}
@@ -48,21 +46,8 @@ def run_set(name: str, aggregation: str, data: Path) -> dict[str, Any]:
     }
 
 
-def _fractal(*arguments: str) -> tuple[dict[str, Any], float, float]:
-    """Run the command line; return its JSON, its wall time in seconds and its peak resident memory in GB."""
-    started = time.perf_counter()
-    command = [sys.executable, "-c", "from fractal_core.cli import main; main()", *arguments, "--json"]
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(command, stdout=output, stderr=errors)
-        # wait4 and not getrusage, which has the maximum over all children so far.
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - started
-        output.seek(0)
-        errors.seek(0)
-        if process.returncode:
-            raise SystemExit(f"{' '.join(arguments)} failed: {errors.read().decode()}")
-        return json.loads(output.read()), seconds, usage.ru_maxrss / 1e6
+def _fractal(*arguments: str) -> Measured:
+    return measure([sys.executable, "-c", "from fractal_core.cli import main; main()", *arguments, "--json"])
 
 
 def table(results: list[dict[str, Any]]) -> str:

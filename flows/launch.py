@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from flows.stopping import stopping_at_once
 from fractal_core.config import RunConfig
 from fractal_core.config_loading import load_config
-from fractal_core.labelling import reuse_all
 from fractal_core.planning import StagePlan, is_current, make_plan
 from fractal_core.progress import Reporter, reporting
+from fractal_core.recording import reuse_all
+from fractal_core.store.artefact import DamagedArtefactError
 from fractal_core.store.canonical import canonical_json, digest
 from fractal_core.store.failures import check_writable, storage_error, storing
 from fractal_core.store.locks import lock
 from fractal_core.store.runs import MEANWHILE, RunRecord, list_runs, settle_dead_runs
 from fractal_core.store.using import in_use
 from fractal_core.store.workspace import Workspace, open_workspace
+from fractal_core.summary import summarise
 
 IfRunning = Literal["wait", "skip"]
 
 _MOST_SETTLED = 50
+_MOST_SUMMARIES = 3
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,39 @@ class Request:
     debug: bool = False
 
 
-def run_or_reuse(request: Request, reporter: Reporter) -> tuple[Workspace, RunRecord]:
-    """Run the labelling flow, or find that everything is current; return the workspace and the run's record.
+# Runs what is stale, while no other process runs the same configuration, and returns the run's id.
+Compute = Callable[[Request, Workspace, RunConfig, Reporter], str]
+
+
+def run_and_summarise(request: Request, reporter: Reporter) -> dict[str, Any]:
+    """Run the labelling flow, or find that everything is current; return what was done, as JSON values.
+
+    What only the summary reads, and finds damaged, is computed again first.
+
+    Raises:
+        LockHeldError: if another process runs this configuration and the request is to skip the run then.
+        FractalError: whatever stops the run.
+    """
+    for _ in range(_MOST_SUMMARIES):
+        workspace, record = run_or_reuse(request, reporter)
+        try:
+            return summarise(workspace, record)
+        except DamagedArtefactError as error:
+            reporter.note(f"{error.damage}: withdrawn, and computed again")
+            request = replace(request, force=())
+    return summarise(*run_or_reuse(request, reporter))
+
+
+def run_or_reuse(request: Request, reporter: Reporter, compute: Compute | None = None) -> tuple[Workspace, RunRecord]:
+    """Run what is stale, or find that everything is current; return the workspace and the run's record.
 
     Runs of different configurations go on beside each other, sharing what they have in common. The same configuration
     is run by one process at a time.
+
+    Args:
+        request: what to run.
+        reporter: hears how it goes.
+        compute: how to run what is stale; by default as a Prefect flow of its own, in this process.
 
     Raises:
         LockHeldError: if another process runs this configuration and the request is to skip the run then.
@@ -50,42 +82,60 @@ def run_or_reuse(request: Request, reporter: Reporter) -> tuple[Workspace, RunRe
     """
     config = load_config(request.config, request.settings)
     workspace = open_workspace(request.workspace)
-    with stopping_at_once(workspace, as_json=reporter.style == "quiet"):
+    with stopping_at_once(workspace, reporter.style):
         list_runs(workspace, warn=reporter.note)
         with suppress(OSError):  # if the workspace can only be read, and nothing is stale, that is enough
             settle_dead_runs(workspace)
-        with in_use(workspace.root):  # nothing that was found is collected before it is recorded as needed
-            plan = _plan(request, workspace, config)
-            if is_current(plan):
-                return workspace, reuse_all(workspace, config, plan, str(request.config))
+        plan, record = _plan_or_reuse(request, workspace, config)
+        if record is not None:
+            return workspace, record
         check_writable(workspace)
         try:
-            return workspace, _run_alone(request, workspace, config, reporter, plan)
+            return workspace, _run_alone(request, workspace, config, reporter, plan, compute or _start_flow)
         except OSError as error:
             raise storage_error("The run was stopped", error, workspace.root) from error
 
 
-def _plan(request: Request, workspace: Workspace, config: RunConfig) -> list[StagePlan]:
-    return make_plan(workspace, config, until=request.until, force=request.force)
+def lock_of(workspace: Workspace, config: RunConfig) -> Path:
+    """Return the lock file that whoever runs a configuration holds."""
+    # How to compute is not what to compute; where the result is put is.
+    key = digest(canonical_json(config.model_dump(mode="json", exclude={"runtime"})))
+    return workspace.locks / f"config-{key}.lock"
+
+
+def _plan_or_reuse(
+    request: Request, workspace: Workspace, config: RunConfig, reasons: Mapping[str, str] | None = None
+) -> tuple[list[StagePlan], RunRecord | None]:
+    """Return the plan, and the record of a run that reuses everything if nothing is stale.
+
+    What would be copied out may be found damaged; then it is withdrawn, and there is something to run.
+    """
+    with in_use(workspace.root):  # nothing that was found is collected before it is recorded as needed
+        plan = make_plan(workspace, config, until=request.until, force=request.force)
+        if is_current(plan):
+            with suppress(DamagedArtefactError):
+                return plan, reuse_all(workspace, config, plan, str(request.config), reasons)
+    return plan, None
 
 
 def _run_alone(
-    request: Request, workspace: Workspace, config: RunConfig, reporter: Reporter, plan: list[StagePlan]
+    request: Request,
+    workspace: Workspace,
+    config: RunConfig,
+    reporter: Reporter,
+    plan: list[StagePlan],
+    compute: Compute,
 ) -> RunRecord:
     """Run what is stale while no other process runs the same configuration; reuse what one did before us."""
-    # How to compute is not what to compute; where the result is put is.
-    key = digest(canonical_json(config.model_dump(mode="json", exclude={"runtime"})))
-    path = workspace.locks / f"config-{key}.lock"
     wait = request.if_running == "wait"
-    with lock(path, reporter.line, doing="running this configuration", wait=wait) as waited_for:
+    with lock(lock_of(workspace, config), reporter.line, doing="running this configuration", wait=wait) as waited_for:
         if waited_for is not None:
             stale = [step.stage for step in plan if step.decision != "reuse"]
-            with in_use(workspace.root):
-                plan = _plan(request, workspace, config)
-                if is_current(plan):
-                    reasons = dict.fromkeys(stale, f"{MEANWHILE} {waited_for}")
-                    return reuse_all(workspace, config, plan, str(request.config), reasons)
-        run_id = _start_flow(request, workspace, config, reporter)
+            reasons = dict.fromkeys(stale, f"{MEANWHILE} {waited_for}")
+            _, record = _plan_or_reuse(request, workspace, config, reasons)
+            if record is not None:
+                return record
+        run_id = compute(request, workspace, config, reporter)
     return next(run for run in list_runs(workspace) if run.run_id == run_id)
 
 

@@ -13,9 +13,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from fractal_core.progress import Style
 from fractal_core.store.runs import finished, list_runs, save_run
 from fractal_core.store.workspace import Workspace
 
@@ -28,15 +29,44 @@ _SHOW_CURSOR = b"\x1b[?25h"
 
 
 @contextmanager
-def stopping_at_once(workspace: Workspace, *, as_json: bool = False) -> Iterator[None]:
+def stopping_at_once(workspace: Workspace, style: Style = "lines") -> Iterator[None]:
     """While the context lasts, a signal to end ends this process: exit code 128 + its number, one sentence.
 
-    Signals that the process was started to ignore (nohup, a job in the background) stay ignored. Does nothing outside
-    the main thread, which alone may handle signals.
+    Does nothing outside the main thread, which alone may handle signals.
 
     Args:
         workspace: where runs of this process are recorded as interrupted.
-        as_json: say it in JSON.
+        style: how this run speaks: in JSON if it is quiet, not at all if it is silent, otherwise in words.
+    """
+    with _hearing(lambda number: _leave(number, workspace, style)):
+        yield
+
+
+@contextmanager
+def stop_requests(seconds: float) -> Iterator[threading.Event]:
+    """Yield an event that is set by a signal to end; who has not left the context `seconds` later is ended by force.
+
+    For commands that have something to put in order at the end. To be used in the main thread.
+    """
+    wanted, left = threading.Event(), threading.Event()
+
+    def heed(number: signal.Signals) -> None:
+        wanted.set()
+        if not left.wait(seconds):
+            os._exit(128 + number)
+
+    with _hearing(heed):
+        try:
+            yield wanted
+        finally:
+            left.set()
+
+
+@contextmanager
+def _hearing(heed: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """While the context lasts, call `heed` in a thread of its own with each signal to end.
+
+    Signals that the process was started to ignore (nohup, a job in the background) stay ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -45,7 +75,7 @@ def stopping_at_once(workspace: Workspace, *, as_json: bool = False) -> Iterator
     writer.setblocking(False)
     before = {number: signal.getsignal(number) for number in _WORDS}
     caught = frozenset(number for number, handler in before.items() if handler is not signal.SIG_IGN)
-    watcher = threading.Thread(target=_watch, args=(reader, caught, workspace, as_json), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(reader, caught, heed), daemon=True)
     watcher.start()
     wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     try:
@@ -62,22 +92,23 @@ def stopping_at_once(workspace: Workspace, *, as_json: bool = False) -> Iterator
         reader.close()
 
 
-def _watch(reader: socket.socket, caught: frozenset[signal.Signals], workspace: Workspace, as_json: bool) -> None:
+def _watch(reader: socket.socket, caught: frozenset[signal.Signals], heed: Callable[[signal.Signals], None]) -> None:
     while heard := reader.recv(1):
         if heard[0] in caught:
-            _leave(signal.Signals(heard[0]), workspace, as_json)
+            heed(signal.Signals(heard[0]))
 
 
-def _leave(number: signal.Signals, workspace: Workspace, as_json: bool) -> None:
+def _leave(number: signal.Signals, workspace: Workspace, style: Style) -> None:
     try:
         with suppress(OSError):
             for run in list_runs(workspace):
                 if run.state == "running" and (run.pid, run.host) == (os.getpid(), socket.gethostname()):
                     save_run(workspace, finished(run, "interrupted", f"stopped by {number.name}"))
-        words = f"{_WORDS[number]}; finished stages are kept, run again to go on."
-        line = json.dumps({"error": words}) if as_json else f"error: {words}"
-        cursor = _SHOW_CURSOR if sys.stderr.isatty() else b""
-        with suppress(OSError):
-            os.write(2, cursor + b"\n" + line.encode() + b"\n")
+        if style != "silent":
+            words = f"{_WORDS[number]}; finished stages are kept, run again to go on."
+            line = json.dumps({"error": words}) if style == "quiet" else f"error: {words}"
+            cursor = _SHOW_CURSOR if sys.stderr.isatty() else b""
+            with suppress(OSError):
+                os.write(2, cursor + b"\n" + line.encode() + b"\n")
     finally:
         os._exit(128 + number)

@@ -10,12 +10,14 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from fractal_core.config_section import Fraction, Section
-from fractal_core.config_training import PriorWeights, PseudolabelConfig, TrainConfig
+from fractal_core.config_training import PriorWeights, PseudolabelConfig, TrainConfig, TrainSettings
 from fractal_core.label_kinds import LabelKind, misfit
+from fractal_core.languages import Language
 
-__all__ = ["PriorWeights", "PseudolabelConfig", "RunConfig", "Section", "TrainConfig"]
+__all__ = ["PriorWeights", "PseudolabelConfig", "RunConfig", "Section", "TrainConfig", "TrainSettings"]
 
 Aggregation = Literal["min", "max", "avg", "auto"]
+EncoderKind = Literal["transformer", "static"]
 
 
 _LIKELIHOOD_ONLY = ("ordinal", "preference")
@@ -88,7 +90,10 @@ class InputConfig(Section):
     def _leave_something_to_train_on(self) -> Self:
         if self.dev_fraction + self.test_fraction >= 1.0:
             total = self.dev_fraction + self.test_fraction
-            raise ValueError(f"dev_fraction and test_fraction sum to {total:g}; they must leave something to train on")
+            raise ValueError(
+                f"dev_fraction and test_fraction sum to {total:g}; they must leave something to train on: lower one of "
+                "them"
+            )
         return self
 
     @model_validator(mode="after")
@@ -104,7 +109,7 @@ class SegmentConfig(Section):
     method: Literal["sentencex", "newline"] = Field(
         "sentencex", description="sentencex for prose, newline for maths steps and lists."
     )
-    language: str = Field("en", description="ISO 639-1 code of the language, for sentencex.")
+    language: Language = Field("en", description="ISO 639-1 code of the language, for sentencex.")
 
 
 class EncoderConfig(Section):
@@ -113,6 +118,11 @@ class EncoderConfig(Section):
     model: str = Field(
         "minilm",
         description="minilm (packaged, no download) or a local transformers folder; relative to this file.",
+    )
+    kind: EncoderKind = Field(
+        "transformer",
+        description="transformer reads every text with the model; static makes a fixed vector of each token from it, "
+        "once, and adds them up: many times faster, for millions of sentences.",
     )
     max_tokens: int = Field(256, ge=8, le=8192, description="Longer texts are cut here.")
     chunk_tokens: int = Field(
@@ -188,6 +198,15 @@ class RunConfig(Section):
             weight = getattr(self.train.prior_weights, name)
             if weight > 0 and not getattr(self.priors, name):
                 raise ValueError(f"train.prior_weights.{name} = {weight:g} needs priors.{name}, which is not set")
+        return self
+
+    @model_validator(mode="after")
+    def _have_an_encoder_that_can_be_trained(self) -> Self:
+        if self.train.scorer == "finetune" and self.encoder.kind == "static":
+            raise ValueError(
+                'train.scorer = "finetune" trains the encoder itself, which encoder.kind = "static" does without; set '
+                'encoder.kind = "transformer", or another scorer'
+            )
         return self
 
     @model_validator(mode="after")

@@ -37,6 +37,12 @@ def known_keys(model: type[BaseModel]) -> list[str]:
     return [key.name for key in walk(model)]
 
 
+def key_ending_with(model: type[BaseModel], name: str) -> str:
+    """Return the shortest key whose last parts are those of a name, as a stage's parameters have them; or the name."""
+    keys = [key for key in known_keys(model) if key == name or key.endswith(f".{name}")]
+    return min(keys, key=lambda key: key.count("."), default=name)
+
+
 def find_field(model: type[BaseModel], name: str) -> FieldInfo | None:
     """Return the field of a dotted key, or None."""
     return next((key.field for key in walk(model) if key.name == name), None)

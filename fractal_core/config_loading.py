@@ -33,9 +33,9 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> RunConfig:
     except FileNotFoundError as error:
         raise UsageError(f"There is no configuration {path}; `fractal init` writes one.") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}).") from error
+        raise UsageError(f"{path} cannot be read ({error}); a configuration is a file of UTF-8 text.") from error
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not valid TOML: {error}.") from error
+        raise UsageError(f"{path} is not valid TOML: {error}; mend that line (text goes in double quotes).") from error
     for setting in settings:
         _apply(raw, setting)
     try:
@@ -53,7 +53,10 @@ def resolve_paths(config: RunConfig, base: Path) -> RunConfig:
 
     given = config.input.path
     if not given or not all(given):
-        raise UsageError("The key input.path is empty; name the file or folder that has the responses.")
+        raise UsageError(
+            f"The key input.path of the configuration in {base} is empty; name the file or folder that has the "
+            "responses."
+        )
     paths: str | list[str] = absolute(given) if isinstance(given, str) else [absolute(path) for path in given]
     model, directory = config.encoder.model, config.export.directory
     return config.model_copy(
@@ -80,7 +83,7 @@ def _apply(raw: dict[str, Any], setting: str) -> None:
     for section in sections:
         place = place.setdefault(section, {})
         if not isinstance(place, dict):
-            raise UsageError(f"--set {setting!r}: {section} is a value, not a section.")
+            raise UsageError(f"--set {setting!r}: {section} is a value, not a section; `fractal init` lists all keys.")
     place[last] = value
 
 

@@ -55,8 +55,8 @@ class FineTuneConfig(Section):
     batch_responses: int = Field(8, ge=1, description="Responses a step.")
 
 
-class TrainConfig(Section):
-    """How the scorer is trained from response labels."""
+class TrainSettings(Section):
+    """What of the configuration of training can change a scorer that is trained anew."""
 
     scorer: str = Field(
         "evidence",
@@ -130,6 +130,16 @@ class TrainConfig(Section):
         if self.pooling == "attention" and self.scorer not in ("evidence", "mlp"):
             raise ValueError(f'pooling = "attention" needs scorer = "evidence" or "mlp", not "{self.scorer}"')
         return self
+
+
+class TrainConfig(TrainSettings):
+    """How the scorer is trained from response labels."""
+
+    on_new_data: Literal["retrain", "warm-start", "freeze"] = Field(
+        "retrain",
+        description="Where responses were added, edited or removed since an earlier run. retrain: train anew. "
+        "warm-start: go on from the scorer of that run. freeze: keep it, and its student, and only score and label.",
+    )
 
 
 class PseudolabelConfig(Section):

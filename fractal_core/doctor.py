@@ -6,6 +6,7 @@ import importlib.util
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
@@ -14,15 +15,18 @@ from packaging.requirements import Requirement
 
 from fractal_core.encode.models import model_files
 from fractal_core.errors import FractalError
-from fractal_core.store.artefact import Artefact, read_manifest
+from fractal_core.store.artefact import Artefact
 from fractal_core.store.canonical import file_digest
 from fractal_core.store.leftovers import leftovers
+from fractal_core.store.locks import Holder, holder_elsewhere
+from fractal_core.store.manifest import read_manifest
 from fractal_core.store.runs import list_runs, settle_dead_runs
 from fractal_core.store.using import alone
 from fractal_core.store.workspace import Workspace, open_workspace
 
 _ENCODER_SHA256 = "53aa5117"
 _MOST_LISTED = 20
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,14 @@ def examine(path: Path, *, deep: bool = False, orphans: Sequence[int] = ()) -> l
     if not path.is_dir():
         return [*findings, Finding("note", f"there is no workspace {path} yet; `fractal run CONFIG` makes it")]
     workspace = open_workspace(path, create=False)
-    return [*findings, *_artefacts(workspace, deep=deep), *_leftovers(workspace), *_runs(workspace), *_servers(orphans)]
+    return [
+        *findings,
+        *_artefacts(workspace, deep=deep),
+        *_leftovers(workspace),
+        *_runs(workspace),
+        *_elsewhere(workspace),
+        *_servers(orphans),
+    ]
 
 
 def _installation() -> list[Finding]:
@@ -95,7 +106,7 @@ def _artefacts(workspace: Workspace, *, deep: bool) -> list[Finding]:
                 artefact.withdraw(damage)
             else:
                 whole += 1
-                size += sum(entry.bytes for entry in (*manifest.tables.values(), *manifest.files.values()))
+                size += sum(entry.bytes for entry in manifest.entries)
         if damage:
             findings.append(Finding("broken", f"{damage}; the next run that needs it computes it again"))
     how = "content" if deep else "size"
@@ -124,6 +135,38 @@ def _runs(workspace: Workspace) -> list[Finding]:
         states[run.state] = states.get(run.state, 0) + 1
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none yet"
     return [*findings, Finding("ok", f"runs: {counts}")]
+
+
+def _elsewhere(workspace: Workspace) -> list[Finding]:
+    """Say which processes of other machines hold locks and may be dead; only who can look there knows."""
+    found: dict[tuple[str, int], list[tuple[Holder, str]]] = {}
+    for path in sorted(workspace.locks.glob("*.lock")):
+        holder = holder_elsewhere(path)
+        if holder is not None:
+            found.setdefault((holder.host, holder.pid), []).append((holder, path.name))
+    findings = []
+    for locks in found.values():
+        first = min((holder for holder, _ in locks), key=lambda holder: holder.since)
+        runs = [run for _, name in locks if (run := name.removesuffix(".lock")).startswith("run-")]
+        what = f"{' and '.join(runs).replace('run-', 'run ')} as running" if runs else "what it computes as locked"
+        findings.append(
+            Finding(
+                "note",
+                f"{first}, {_age(first.since)} ago, keeps {what}, and whether it lives cannot be seen from this "
+                f"machine; if it does not, delete in {workspace.locks}: {', '.join(name for _, name in locks)}",
+            )
+        )
+    return findings
+
+
+def _age(since: str) -> str:
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()
+    except (TypeError, ValueError):
+        return "an unknown time"
+    size, unit = next((size, unit) for size, unit in _UNITS if seconds >= size or size == 1)
+    count = max(int(seconds // size), 0)
+    return f"{count} {unit}{'' if count == 1 else 's'}"
 
 
 def _servers(pids: Sequence[int]) -> list[Finding]:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import replace
 
 from fractal_core.config import RunConfig
-from fractal_core.errors import FractalError
+from fractal_core.errors import FractalError, StoreError
 from fractal_core.pipeline import STAGE_NAMES, stage_named
-from fractal_core.planning import StagePlan, stale_reasons
+from fractal_core.planning import stale_reasons
 from fractal_core.publish.placing import place_export
-from fractal_core.store.artefact import Artefact
+from fractal_core.recording import stage_record
+from fractal_core.store.artefact import Artefact, DamagedArtefactError
 from fractal_core.store.failures import storage_error
 from fractal_core.store.materialize import materialize
 from fractal_core.store.runs import RunRecord, StageRecord, alive, finished, list_runs, new_run, save_run
 from fractal_core.store.stage import Runtime
 from fractal_core.store.workspace import Workspace
+
+# Whoever finds the same result damaged more often has a disk or memory that cannot be trusted.
+_MOST_REPAIRS = 3
 
 
 class LabellingRun:
@@ -48,6 +53,8 @@ class LabellingRun:
         self.artefacts: dict[str, Artefact] = {}
         self.record = new_run(config_path, config.model_dump(mode="json"))
         self._before = list_runs(workspace)
+        self._repairs: Counter[str] = Counter()
+        self._told: dict[str, StageRecord] = {}
         self._life = ExitStack()
         self.on_stage: Callable[[StageRecord], None] = lambda record: None
 
@@ -95,9 +102,41 @@ class LabellingRun:
     def execute(self, name: str) -> StageRecord:
         """Reuse or compute one stage and record it.
 
+        If a result of an earlier stage is found damaged meanwhile, that stage is computed again and recorded as such,
+        then those after it whose inputs are not what they were (on a CPU none), then this one.
+
         Raises:
-            FractalError: what the stage raises for the user.
+            FractalError: what the stage raises for the user; StoreError if a result is damaged again and again.
         """
+        last = STAGE_NAMES.index(name)
+        first = min(last, len(self.record.stages))
+        while True:
+            self._forget_from(first)
+            try:
+                for each in STAGE_NAMES[first : last + 1]:
+                    self._settle(each)
+                return self._told[name]
+            except DamagedArtefactError as error:
+                self._count_repair(error)
+                first = STAGE_NAMES.index(error.origin)
+
+    def _forget_from(self, first: int) -> None:
+        """Take stages from the record: none of the artefacts that they may come to now is collected then."""
+        kept = tuple(record for record in self.record.stages if STAGE_NAMES.index(record.stage) < first)
+        if kept != self.record.stages:
+            self._save(replace(self.record, stages=kept))
+
+    def _count_repair(self, error: DamagedArtefactError) -> None:
+        self._repairs[error.origin] += 1
+        if self._repairs[error.origin] > _MOST_REPAIRS:
+            raise StoreError(
+                f"Stage {error.origin} was computed again {_MOST_REPAIRS} times in this run, and still {error.damage}; "
+                "check the disk and the memory of this machine, then run again."
+            ) from error
+        self.runtime.note(f"{error.damage}: withdrawn, and computed again where this run needs it")
+
+    def _settle(self, name: str) -> None:
+        """Reuse or compute one stage, given those before it, and record it."""
         stage = stage_named(name)
         upstream = {origin: self.artefacts[origin] for origin in stage.upstream}
         outcome = materialize(
@@ -107,69 +146,19 @@ class LabellingRun:
             upstream,
             self.runtime,
             explain=lambda recipe: "; ".join(stale_reasons(self.workspace, recipe, self._before)),
-            force=name in self.force,
+            # What was computed by force in this run and then damaged is computed again because of that.
+            force=name in self.force and name not in self.artefacts,
         )
         self.artefacts[name] = outcome.artefact
         if name == "export":
             place_export(outcome.artefact, self.config)
-        record = _record(outcome.artefact, reused=outcome.reused, reason=outcome.reason, seconds=outcome.seconds)
+        before = self._told.get(name)
+        record = stage_record(outcome.artefact, reused=outcome.reused, reason=outcome.reason, seconds=outcome.seconds)
+        if before is not None and record.reused and record.fingerprint == before.fingerprint:
+            record = before
+        elif before is not None and not before.reused:
+            record = replace(record, reason=f"{before.reason}; {record.reason}")
+        self._told[name] = record
         self._save(replace(self.record, stages=(*self.record.stages, record)))
-        self.on_stage(record)
-        return record
-
-
-def reuse_all(
-    workspace: Workspace,
-    config: RunConfig,
-    plan: Collection[StagePlan],
-    config_path: str,
-    reasons: Mapping[str, str] | None = None,
-) -> RunRecord:
-    """Return the record of a run in which nothing has to be computed.
-
-    The newest completed run is returned if it is just this one; otherwise (a change was reverted, say) a run is
-    recorded, so that "newest" in SQL means what was asked for last.
-
-    Args:
-        workspace: where artefacts and records are.
-        config: what to run.
-        plan: every stage with its artefact.
-        config_path: where the configuration came from, for the record.
-        reasons: stage -> why it is reused, if there is more to say than that it is unchanged.
-
-    Raises:
-        StoreError: if the run cannot be recorded.
-    """
-    artefacts = {step.stage: step.artefact for step in plan if step.artefact is not None}
-    wanted = {name: artefact.fingerprint for name, artefact in artefacts.items()}
-    if "export" in artefacts:
-        place_export(artefacts["export"], config)
-    stages = tuple(
-        _record(artefacts[name], reused=True, reason=(reasons or {}).get(name, "unchanged"), seconds=0.0)
-        for name in STAGE_NAMES
-        if name in artefacts
-    )
-    newest = next((run for run in list_runs(workspace) if run.state == "completed"), None)
-    if newest is not None and newest.fingerprints() == wanted:
-        return replace(newest, stages=stages)
-    run = finished(replace(new_run(config_path, config.model_dump(mode="json")), stages=stages), "completed")
-    try:
-        save_run(workspace, run)
-    except OSError as error:
-        doing = "Nothing is stale, but the run could not be recorded"
-        raise storage_error(doing, error, workspace.root) from error
-    return run
-
-
-def _record(artefact: Artefact, *, reused: bool, reason: str, seconds: float) -> StageRecord:
-    return StageRecord(
-        stage=artefact.stage,
-        fingerprint=artefact.fingerprint,
-        reused=reused,
-        reason=reason,
-        seconds=round(seconds, 3),
-        rows_in=artefact.manifest.rows_in,
-        rows_out=artefact.rows_out,
-        notes=artefact.manifest.notes,
-        rows_computed=0 if reused else sum(artefact.rows_out.values()) - artefact.manifest.rows_reused,
-    )
+        if record is not before:
+            self.on_stage(record)

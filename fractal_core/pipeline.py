@@ -8,6 +8,7 @@ from fractal_core.config import RunConfig
 from fractal_core.encode.models import model_files
 from fractal_core.errors import UsageError
 from fractal_core.evidence.catalogue import FEATURES
+from fractal_core.publish import placing
 from fractal_core.stage_params import (
     EvaluateParams,
     NoParams,
@@ -18,14 +19,14 @@ from fractal_core.stage_params import (
     segment_params,
     train_params,
 )
-from fractal_core.store.stage import Stage
-from fractal_core.text.files import files_by_split, input_files
+from fractal_core.store.stage import Continues, Stage
+from fractal_core.text.files import input_files, input_sources
 
 
 def _input_sources(config: RunConfig) -> dict[str, list[Path]]:
     paths = [config.input.path] if isinstance(config.input.path, str) else config.input.path
-    groups = files_by_split(input_files([Path(path) for path in paths]))
-    return {f"input.{split}".rstrip("."): files for split, files in sorted(groups.items())}
+    exported = Path(config.export.directory) / placing.NAME if config.export.directory else None
+    return input_sources(input_files([Path(path) for path in paths], exported))
 
 
 def _encoder_sources(config: RunConfig) -> dict[str, list[Path]]:
@@ -74,6 +75,10 @@ def _reads_texts(config: RunConfig) -> bool:
     return config.train.scorer != "evidence"
 
 
+def _neighbours_pull(config: RunConfig) -> bool:
+    return config.train.prior_weights.neighbours > 0
+
+
 def _trains_encoder(config: RunConfig) -> dict[str, list[Path]]:
     return _encoder_sources(config) if config.train.scorer == "finetune" else {}
 
@@ -83,10 +88,31 @@ _TRAINING_READS_IF = {
     "segment.sentences.gold": _hybrid,
     "read.responses.query": _reads_texts,
     "read.responses.context": _reads_texts,
+    "priors.priors.neighbour_ids": _neighbours_pull,
+    "priors.priors.neighbour_similarities": _neighbours_pull,
 }
 
-# `fractal_core.reuse.KEYS_FILE`, of row-local stages; that module is slow to import.
+_TRAINED = (
+    "scorer.safetensors", "heads.safetensors", "folds.parquet", "finetuned.safetensors", "history.parquet",
+)  # fmt: skip
+# Evidence and priors mean the same to a scorer only if they are made alike.
+_READ_ALIKE = ("segment", "embed", "priors")
+
+
+def _scorer_goes_on(config: RunConfig) -> str | None:
+    mode = config.train.on_new_data
+    return None if mode == "retrain" else mode
+
+
+def _student_goes_on(config: RunConfig) -> str | None:
+    """Students of a scorer that was trained further are new ones."""
+    return "freeze" if config.train.on_new_data == "freeze" else None
+
+
+# `fractal_core.reuse.KEYS_FILE` and `fractal_core.text.known.INDEX_FILE`; those modules are slow to import.
 _KEYS_FILE = "keys.parquet"
+# `fractal_core.encode.opening.STATIC_FILE`, as slow.
+_STATIC_FILE = "static.safetensors"
 
 STAGES: tuple[Stage, ...] = (
     Stage(
@@ -96,6 +122,7 @@ STAGES: tuple[Stage, ...] = (
         params=read_params,
         sources=_input_sources,
         writes=("responses", "rejects"),
+        files=(_KEYS_FILE, "repeated.parquet"),
         may_be_empty=("rejects",),
         libraries=("pyarrow", "duckdb"),
     ),
@@ -107,7 +134,7 @@ STAGES: tuple[Stage, ...] = (
         reads={"read.responses": ("response_id", "response", "spans", "sentence_labels")},
         writes=("sentences",),
         files=(_KEYS_FILE,),
-        libraries=("sentencex",),
+        libraries=("sentencex", "numpy", "pyarrow"),
     ),
     Stage(
         name="embed",
@@ -120,8 +147,8 @@ STAGES: tuple[Stage, ...] = (
             "segment.sentences": (*_KEYS, "text"),
         },
         writes=("embeddings", "evidence"),
-        files=(_KEYS_FILE,),
-        libraries=("torch", "transformers", "tokenizers", "numpy", "sentencex"),
+        files=(_KEYS_FILE, _STATIC_FILE),
+        libraries=("torch", "transformers", "tokenizers", "numpy", "pyarrow", "safetensors", "sentencex"),
     ),
     Stage(
         name="priors",
@@ -142,7 +169,7 @@ STAGES: tuple[Stage, ...] = (
             "read.responses.prior": _given_prior,
         },
         writes=("priors",),
-        libraries=("faiss-cpu", "faiss-gpu", "numpy", "duckdb"),
+        libraries=("faiss-cpu", "faiss-gpu", "numpy", "pyarrow", "duckdb"),
     ),
     Stage(
         name="train",
@@ -153,8 +180,9 @@ STAGES: tuple[Stage, ...] = (
         reads_if=_TRAINING_READS_IF,
         sources=_trains_encoder,
         writes=("scores",),
-        files=("scorer.safetensors", "finetuned.safetensors", "history.parquet"),
-        libraries=("torch", "transformers", "tokenizers", "numpy"),
+        files=(*_TRAINED, "given.safetensors"),
+        libraries=("torch", "transformers", "tokenizers", "numpy", "pyarrow", "safetensors", "sentencex"),
+        continues=Continues(what="scorer", files=_TRAINED, mode=_scorer_goes_on, alike=_READ_ALIKE),
     ),
     Stage(
         name="pseudolabel",
@@ -163,11 +191,18 @@ STAGES: tuple[Stage, ...] = (
         params=pseudolabel_params,
         reads=_TRAINING_READS,
         reads_if=_TRAINING_READS_IF,
-        reads_files=("train.scorer.safetensors",),
+        reads_files=("train.scorer.safetensors", "train.folds.parquet", "train.given.safetensors"),
         writes=("pseudolabels", "scores", "contributions"),
         files=("student.safetensors",),
         may_be_empty=("scores", "contributions"),
-        libraries=("torch", "numpy"),
+        libraries=("torch", "numpy", "pyarrow", "safetensors", "sentencex"),
+        continues=Continues(
+            what="student",
+            files=("student.safetensors",),
+            mode=_student_goes_on,
+            alike=_READ_ALIKE,
+            same=("scorer.safetensors",),
+        ),
     ),
     Stage(
         name="evaluate",
@@ -183,7 +218,7 @@ STAGES: tuple[Stage, ...] = (
         reads_files=("pseudolabel.student.safetensors",),
         writes=("metrics",),
         may_be_empty=("metrics",),
-        libraries=("numpy",),
+        libraries=("numpy", "pyarrow", "safetensors"),
     ),
     Stage(
         name="export",

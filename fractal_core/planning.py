@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from fractal_core.config import RunConfig
+from fractal_core.config_keys import key_ending_with
 from fractal_core.pipeline import stage_named, stages_until
-from fractal_core.store.artefact import Artefact, find_artefact
-from fractal_core.store.materialize import make_recipe
+from fractal_core.store.artefact import Artefact, find_artefact, find_whole
+from fractal_core.store.continuing import foresee, resolve
+from fractal_core.store.describing import make_recipe, outline
+from fractal_core.store.earlier import committed
 from fractal_core.store.recipe import Recipe
 from fractal_core.store.runs import RunRecord, list_runs
 from fractal_core.store.stage import Stage
@@ -20,7 +23,7 @@ Decision = Literal["reuse", "run", "wait"]
 
 @dataclass(frozen=True)
 class StagePlan:
-    """One stage's fate: reuse, run, or wait (whether it runs depends on the output of a stage that runs before it)."""
+    """One stage's fate: reuse, run, or wait (whether it runs depends on nothing but the output of stages before it)."""
 
     stage: str
     decision: Decision
@@ -61,27 +64,75 @@ def _plan_stage(
     *,
     forced: bool,
 ) -> StagePlan:
-    unsettled = [name for name in stage.upstream if plans[name].decision != "reuse"]
-    if unsettled:
-        return StagePlan(stage.name, "wait", (f"runs unless {' and '.join(unsettled)} make the same output as before",))
-    upstream = {name: artefact for name in stage.upstream if (artefact := plans[name].artefact) is not None}
-    recipe = make_recipe(workspace, stage, config, upstream)
-    artefact = find_artefact(workspace, stage.name, recipe.fingerprint)
     if forced:
         return StagePlan(stage.name, "run", ("forced",))
-    if artefact is None:
-        return StagePlan(stage.name, "run", tuple(stale_reasons(workspace, recipe, runs)))
-    damage = artefact.damage()
-    if damage:
-        return StagePlan(stage.name, "run", (damage,))
-    return StagePlan(stage.name, "reuse", ("unchanged",), artefact)
+    upstream = {name: artefact for name in stage.upstream if (artefact := plans[name].artefact) is not None}
+    unsettled = [name for name in stage.upstream if name not in upstream]
+    recipe = make_recipe(workspace, _reading_from(stage, upstream), config, upstream)
+    if unsettled:
+        step = _plan_unsettled(workspace, recipe, unsettled, runs)
+        foreseen = _foreseen(workspace, stage, config)
+        return replace(step, reasons=(*step.reasons, foreseen)) if foreseen else step
+    resolved = resolve(workspace, stage, recipe, config, upstream)
+    artefact, damage = find_whole(workspace, stage.name, resolved.recipe.fingerprint)
+    if artefact is not None:
+        return StagePlan(stage.name, "reuse", ("unchanged",), artefact)
+    reasons = [damage] if damage else stale_reasons(workspace, resolved.recipe, runs)
+    return StagePlan(stage.name, "run", (*reasons, *([resolved.words] if resolved.words else [])))
 
 
-def stale_reasons(workspace: Workspace, recipe: Recipe, runs: Sequence[RunRecord]) -> list[str]:
-    """Say why a recipe has no artefact: how it differs from that of the newest of `runs` (newest first)."""
-    for run in runs:
-        fingerprint = run.fingerprints().get(recipe.stage)
-        before = find_artefact(workspace, recipe.stage, fingerprint) if fingerprint else None
+def _foreseen(workspace: Workspace, stage: Stage, config: RunConfig) -> str:
+    """Say what a stage goes on from that has to wait for others."""
+    if stage.continues is None:
+        return ""
+    recipe = outline(workspace, stage, config)
+    upstream = {name: outline(workspace, stage_named(name), config) for name in stage.continues.alike}
+    return foresee(workspace, stage, recipe, config, upstream)
+
+
+def _reading_from(stage: Stage, upstream: Collection[str]) -> Stage:
+    """Return the stage without what it reads from other stages than these."""
+    return replace(
+        stage,
+        reads={key: columns for key, columns in stage.reads.items() if key.split(".")[0] in upstream},
+        reads_files=tuple(key for key in stage.reads_files if key.split(".")[0] in upstream),
+    )
+
+
+def _plan_unsettled(workspace: Workspace, known: Recipe, unsettled: list[str], runs: list[RunRecord]) -> StagePlan:
+    """Plan a stage of whose recipe only `known` is known, without its inputs from the stages `unsettled`."""
+    if not any(_may_become(known, artefact.manifest.recipe) for artefact in committed(workspace, known.stage)):
+        return StagePlan(known.stage, "run", tuple(stale_reasons(workspace, known, runs, whole=False)))
+    *others, last = unsettled
+    makers = f"{', '.join(others)} and {last} make" if others else f"{last} makes"
+    return StagePlan(known.stage, "wait", (f"runs unless {makers} the same output as before",))
+
+
+def _may_become(known: Recipe, made: Recipe) -> bool:
+    return known.inputs.items() <= made.inputs.items() and replace(known, inputs=made.inputs) == made.anew
+
+
+def stale_reasons(workspace: Workspace, recipe: Recipe, runs: Sequence[RunRecord], *, whole: bool = True) -> list[str]:
+    """Say why a recipe has no artefact: how it differs from that of the newest run.
+
+    Args:
+        workspace: where the artefacts are.
+        recipe: of what has to be computed.
+        runs: earlier runs, newest first.
+        whole: whether the recipe has all inputs of the stage; if not, those that it has not are not compared.
+    """
+    fingerprints = [found for run in runs if (found := run.fingerprints().get(recipe.stage)) is not None]
+    for fingerprint in fingerprints:
+        before = find_artefact(workspace, recipe.stage, fingerprint)
+        if fingerprint == recipe.fingerprint:
+            break
         if before is not None:
-            return recipe.differences(before.manifest.recipe) or ["its artefact is gone"]
-    return ["not computed before"]
+            old = before.manifest.recipe
+            if not whole:
+                old = replace(old.anew, inputs={key: old.inputs[key] for key in recipe.inputs if key in old.inputs})
+            return recipe.differences(old, _key)
+    return ["its artefact is gone" if fingerprints else "not computed before"]
+
+
+def _key(parameter: str) -> str:
+    return key_ending_with(RunConfig, parameter)

@@ -10,12 +10,37 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from fractal_core.store.runs import StageRecord
 from fractal_core.store.stage import Progress as StageProgress
 
-Style = Literal["bars", "lines", "quiet"]
+# Quiet: what is printed is for a program. Silent: another process says what became of this run.
+Style = Literal["bars", "lines", "quiet", "silent"]
+
+# What is counted by the pieces of work that stages report, by the first word of their description.
+_UNITS = {
+    "read": "bytes",
+    "sort": "rows",
+    "segment": "responses",
+    "distil": "tokens",
+    "embed": "characters",
+    "neighbours": "sentences",
+    "train": "steps",
+    "pseudolabel": "epochs",
+    "export": "sentences",
+    "convert": "bytes",
+}
 
 
 class _Silent:
@@ -36,15 +61,8 @@ class Reporter:
         if self.style != "bars":
             yield _Silent()
             return
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=self.console, transient=True) as display:
-            task = display.add_task(description, total=total)
+        with Progress(*bar_columns(), console=self.console, transient=True) as display:
+            task = display.add_task(description, total=total, unit=unit_of(description))
             yield _Bar(display, task)
 
     def stage(self, record: StageRecord) -> None:
@@ -58,9 +76,44 @@ class Reporter:
         self.line(f"  note: {text}")
 
     def line(self, text: str) -> None:
-        """Print a line, unless quiet."""
-        if self.style != "quiet":
+        """Print a line, unless quiet or silent."""
+        if self.style in ("bars", "lines"):
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def bar_columns() -> tuple[ProgressColumn, ...]:
+    """Return what a bar consists of: how much is done, how fast, and how long the rest takes; within 80 columns."""
+    return (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TaskProgressColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+
+
+def unit_of(description: str) -> str:
+    """Return what the total of a piece of work counts; nothing if it is not known here."""
+    return _UNITS.get(description.split(" ")[0], "")
+
+
+class _Rate(ProgressColumn):
+    """How much is done a second."""
+
+    def render(self, task: Task) -> Text:
+        """Return the rate of the last half minute; nothing before there is one."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{in_short(speed)} {task.fields['unit']}/s")
+
+
+def in_short(number: float) -> str:
+    """Write a number that is not negative with about three digits: 0.25, 12.5, 1.2k, 34.0M."""
+    for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= factor:
+            return f"{number / factor:.1f}{unit}"
+    return f"{number:.1f}" if number >= 1 else f"{number:.2f}"
 
 
 class _Bar:

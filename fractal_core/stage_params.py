@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fractal_core.config import Aggregation, Columns, PseudolabelConfig, RunConfig, Section, SegmentConfig, TrainConfig
+from fractal_core.config import (
+    Aggregation,
+    Columns,
+    EncoderKind,
+    PseudolabelConfig,
+    RunConfig,
+    Section,
+    SegmentConfig,
+    TrainSettings,
+)
 from fractal_core.label_kinds import LabelKind
 
 
@@ -25,6 +34,7 @@ class EmbedParams(Section):
     """What of the configuration can change vectors and evidence."""
 
     model: str
+    kind: EncoderKind
     max_tokens: int
     chunk_tokens: int
 
@@ -46,7 +56,7 @@ class TrainParams(Section):
     grades: int
     hybrid: bool
     seed: int
-    train: TrainConfig
+    train: TrainSettings
     chunk_tokens: int
     max_tokens: int
 
@@ -91,7 +101,12 @@ def segment_params(config: RunConfig) -> SegmentConfig:
 def embed_params(config: RunConfig) -> EmbedParams:
     """Return what `embed` depends on."""
     encoder = config.encoder
-    return EmbedParams(model=Path(encoder.model).name, max_tokens=encoder.max_tokens, chunk_tokens=encoder.chunk_tokens)
+    return EmbedParams(
+        model=Path(encoder.model).name,
+        kind=encoder.kind,
+        max_tokens=encoder.max_tokens,
+        chunk_tokens=encoder.chunk_tokens,
+    )
 
 
 def priors_params(config: RunConfig) -> PriorsParams:
@@ -101,7 +116,10 @@ def priors_params(config: RunConfig) -> PriorsParams:
 
 
 def train_params(config: RunConfig) -> TrainParams:
-    """Return what `train` depends on; how contexts are cut matters to scorers that read texts alone."""
+    """Return what `train` depends on; how contexts are cut matters to scorers that read texts alone.
+
+    Whether an earlier scorer is gone on from is no parameter: it matters only if there is one (`Stage.continues`).
+    """
     reads_texts = config.train.scorer != "evidence"
     return TrainParams(
         aggregation=config.aggregation,
@@ -109,7 +127,7 @@ def train_params(config: RunConfig) -> TrainParams:
         grades=config.input.grades,
         hybrid=config.priors.hybrid,
         seed=config.seed,
-        train=config.train,
+        train=TrainSettings(**{name: getattr(config.train, name) for name in TrainSettings.model_fields}),
         chunk_tokens=config.encoder.chunk_tokens if reads_texts else 0,
         max_tokens=config.encoder.max_tokens if reads_texts else 0,
     )

@@ -55,7 +55,7 @@ RESPONSES = Table(
             "Your own belief in its sentences: one number each, or one for all of them; null entries are unknown.",
             nullable=True,
         ),
-        Column("source", pa.string(), "Input file it was read from."),
+        Column("source", pa.string(), "Input file it was read from, by the name it had then."),
         Column("line", pa.int64(), "Line (or row) of that file, from 1."),
     ),
     ("response_id",),
@@ -64,7 +64,7 @@ REJECTS = Table(
     "rejects",
     "a bad input row",
     (
-        Column("source", pa.string(), "Input file."),
+        Column("source", pa.string(), "Input file, by the name it had when it was read."),
         Column("line", pa.int64(), "Line (or row) of that file, from 1."),
         Column("reason", pa.string(), "Why the row was rejected; the same fault always has the same words."),
         Column("detail", pa.string(), "The values in question."),

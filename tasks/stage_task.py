@@ -33,8 +33,13 @@ def stage_task(name: str, *, retries: int = 0) -> Task[[LabellingRun], Any]:
         retry_condition_fn=_is_passing,
     )
     def execute(run: LabellingRun) -> State[StageRecord]:
+        before = run.record.stages
         record = run.execute(name)
-        create_table_artifact(key=f"stage-{name}", table=[_artifact_row(record)], description=f"Stage {name}")
+        # Earlier stages are among them if they were found damaged and computed again.
+        for new in (stage for stage in run.record.stages if stage not in before):
+            create_table_artifact(
+                key=f"stage-{new.stage}", table=[_artifact_row(new)], description=f"Stage {new.stage} in task {name}"
+            )
         return Completed(message=_message(record), data=record)
 
     return execute

@@ -118,13 +118,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
-@pytest.fixture(scope="session")
-def tiny_encoder(tmp_path_factory):
-    """A folder with a randomly initialised BERT of 32 dimensions and a vocabulary of letters: fast, and real code."""
+def make_encoder(folder, *, dimensions=32, layers=4):
+    """Make a folder with a randomly initialised BERT and a vocabulary of letters: fast, and real code."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    folder = tmp_path_factory.mktemp("encoder") / "tiny"
     folder.mkdir()
     characters = string.ascii_lowercase + string.digits + string.punctuation
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *("##" + c for c in characters)]
@@ -132,10 +130,23 @@ def tiny_encoder(tmp_path_factory):
     BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64
-    )
+        vocab_size=len(vocabulary), hidden_size=dimensions, num_hidden_layers=layers, num_attention_heads=2,
+        intermediate_size=64,
+    )  # fmt: skip
     BertModel(config).save_pretrained(folder, safe_serialization=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory):
+    """The folder of an encoder of 32 dimensions and four layers."""
+    return make_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def wide_encoder(tmp_path_factory):
+    """The folder of an encoder as wide as the packaged one, so that matrix products are as large."""
+    return make_encoder(tmp_path_factory.mktemp("encoder") / "wide", dimensions=384, layers=2)
 
 
 @pytest.fixture

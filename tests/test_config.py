@@ -7,10 +7,12 @@ import tomllib
 import pytest
 
 from fractal_core.config import RunConfig
-from fractal_core.config_keys import known_keys, type_words, walk
+from fractal_core.config_keys import key_ending_with, known_keys, type_words, walk
 from fractal_core.config_loading import load_config
 from fractal_core.config_template import config_template
 from fractal_core.errors import UsageError
+from fractal_core.languages import LANGUAGES
+from fractal_core.pipeline import STAGES
 
 
 @pytest.fixture
@@ -49,6 +51,10 @@ def test_only_the_input_is_needed(write, tmp_path):
         ("[train]\nepochs = 3\n", ["input is missing", "[input] path ="]),
         ("[input]\n", ["input.path is missing"]),
         ("[input\n", ["not valid TOML", "line 1"]),
+        (
+            "[input]\npath = 'x'\n[encoder]\nkind = 'static'\n[train]\nscorer = 'finetune'\n",
+            ['train.scorer = "finetune" trains', 'encoder.kind = "static" does without', '"transformer"'],
+        ),
     ],
 )
 def test_errors_say_where_and_what(write, text, words):
@@ -133,3 +139,50 @@ def test_every_key_has_words_for_its_type():
         if "<class" in text or "<function" in text or "typing" in text or "class" in text
     ]
     assert "train.epochs" in known_keys(RunConfig)
+
+
+@pytest.mark.parametrize(
+    ("code", "near"),
+    [
+        ("english", "near are en (English)"),
+        ("de-DE", "near are de (German)"),
+        ("ger", "near are de (German)"),
+        ("EN", "near are en (English)"),
+        ("frnch", "near are fr (French)"),
+        ("qqqq", "for example en, de or zh"),
+        ("", "for example en, de or zh"),
+    ],
+)
+def test_an_unknown_language_is_an_error(write, code, near):
+    """The error names the key, what was given, and languages near to it."""
+    with pytest.raises(UsageError) as error:
+        load_config(write(MINIMAL), [f'segment.language="{code}"'])
+    assert f'segment.language: "{code}" is no ISO 639-1 code of a language; {near}' in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("code", ["en", "zh", "sw", "aa", "zu"])
+def test_languages_are_known(write, code):
+    """Every ISO 639-1 code is taken, whether or not sentencex has rules of its own for it."""
+    assert len(LANGUAGES) == 183
+    assert {len(code) for code in LANGUAGES} == {2}
+    assert load_config(write(MINIMAL), [f'segment.language="{code}"']).segment.language == code
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_every_parameter_of_a_stage_is_a_key(write, stage):
+    """Plans name what a stage depends on as the configuration has it, and no two parameters alike."""
+    values = stage.params(load_config(write(MINIMAL))).model_dump(mode="json")
+    parameters = list(leaves(values))
+    keys = [key_ending_with(RunConfig, name) for name in parameters]
+    assert set(keys) <= set(known_keys(RunConfig))
+    assert len(set(keys)) == len(keys)
+
+
+def leaves(values, prefix=""):
+    """Dotted names of all values that are no section."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fractal_core.encode.opening import STATIC_FILE
 from fractal_core.pipeline import stage_named
 from fractal_core.reuse import KEYS_FILE, EarlierRows, KeyWriter, merged, unit_key
 
@@ -91,7 +92,7 @@ def test_text_that_is_no_utf8_has_a_key():
     assert unit_key("\ud800") != unit_key("\ud801")
 
 
-@pytest.mark.parametrize("stage", ["segment", "embed"])
-def test_row_local_stages_declare_their_keys(stage):
-    """The pipeline names the file that the stages write."""
-    assert stage_named(stage).files == (KEYS_FILE,)
+@pytest.mark.parametrize(("stage", "files"), [("segment", (KEYS_FILE,)), ("embed", (KEYS_FILE, STATIC_FILE))])
+def test_row_local_stages_declare_what_is_reused(stage, files):
+    """The pipeline names the files that the stages write and look for in earlier results."""
+    assert stage_named(stage).files == files

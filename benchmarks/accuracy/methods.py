@@ -107,6 +107,7 @@ METHODS: dict[str, Method] = {
             gold_share=0.1,
         ),
         Method("fractal_position", "fractal, with position features", settings=("train.position=true",)),
+        Method("fractal_static", "fractal, static encoder", settings=("encoder.kind=static",)),
         *(_prior(c) for c in ("document_similarity", "query_similarity", "context_evidence", "query_evidence")),
         Method("single_instance", "SIL", "single_instance:stage"),
         Method("proportions", "DLLP (mean matching)", "proportions:stage"),

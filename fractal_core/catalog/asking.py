@@ -9,9 +9,11 @@ from typing import get_args
 from rich.console import Console
 
 from fractal_core.catalog.connection import connect
+from fractal_core.catalog.interrupting import heeding_interrupts
 from fractal_core.catalog.query import execute
 from fractal_core.catalog.rendering import Format, as_text, print_table, write_parquet
 from fractal_core.errors import UsageError
+from fractal_core.store.outside import check_outside
 from fractal_core.store.workspace import open_workspace
 
 
@@ -21,6 +23,7 @@ def ask(workspace: Path, sql: str, form: str, output: Path | None) -> None:
     Raises:
         QueryError: if the query is wrong or not allowed, or the file cannot be written.
         StoreError: if there is no workspace.
+        KeyboardInterrupt: if Ctrl-C was pressed meanwhile.
         UsageError: if the format is unknown, or Parquet is to be printed.
     """
     if form not in get_args(Format):
@@ -28,15 +31,17 @@ def ask(workspace: Path, sql: str, form: str, output: Path | None) -> None:
     if form == "parquet" and output is None:
         raise UsageError("--format parquet needs a file: add --output FILE.")
     store = open_workspace(workspace, create=False)
-    if output is not None and output.resolve().is_relative_to(store.root):
-        raise UsageError(f"--output {output} lies in the workspace, which only stages write; name a file elsewhere.")
-    cursor = execute(connect(store, _warn), sql)
-    if form == "parquet" and output is not None:
-        write_parquet(cursor, output)
-    elif form == "table" and output is None:
-        print_table(cursor, Console(width=None if sys.stdout.isatty() else 200))
-    else:
-        _print_or_write(as_text(cursor, "csv" if form == "table" else form), output)  # type: ignore[arg-type]
+    if output is not None:
+        check_outside(store, output)
+    connection = connect(store, _warn, sql=sql)
+    with heeding_interrupts(connection):
+        cursor = execute(connection, sql)
+        if form == "parquet" and output is not None:
+            write_parquet(cursor, output)
+        elif form == "table" and output is None:
+            print_table(cursor, Console(width=None if sys.stdout.isatty() else 200))
+        else:
+            _print_or_write(as_text(cursor, "csv" if form == "table" else form), output)  # type: ignore[arg-type]
 
 
 def _warn(text: str) -> None:

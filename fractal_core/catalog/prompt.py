@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fractal_core.catalog.connection import connect
+from fractal_core.catalog.interrupting import heeding_interrupts
 from fractal_core.catalog.query import execute
 from fractal_core.catalog.rendering import Format, as_text, print_table
 from fractal_core.errors import QueryError
@@ -24,7 +25,7 @@ def converse(workspace: Path, form: Format) -> None:
         QueryError: if standard input is no terminal and a query failed (after the rest was answered).
         StoreError: if there is no workspace.
     """
-    connection = connect(open_workspace(workspace, create=False))
+    store = open_workspace(workspace, create=False)
     interactive = sys.stdin.isatty()
     console = Console(width=None if sys.stdout.isatty() else 200)
     if interactive:
@@ -32,13 +33,27 @@ def converse(workspace: Path, form: Format) -> None:
 
         console.print(_HELP, markup=False)
     failed: QueryError | None = None
+    warned: set[str] = set()
+
+    def warn(text: str) -> None:
+        if text not in warned:
+            sys.stderr.write(f"warning: {text}\n")
+        warned.add(text)
+
     for statement in _statements(interactive):
         try:
-            cursor = execute(connection, statement)
-            if form == "json":
-                sys.stdout.write(as_text(cursor, "json") + "\n")
-            else:
-                print_table(cursor, console)
+            # A connection of its own for each, so that what it reads is compared first, and new runs are seen.
+            connection = connect(store, warn, sql=statement)
+            with heeding_interrupts(connection):
+                cursor = execute(connection, statement)
+                if form == "json":
+                    sys.stdout.write(as_text(cursor, "json") + "\n")
+                else:
+                    print_table(cursor, console)
+        except KeyboardInterrupt:
+            if not interactive:
+                raise
+            sys.stdout.write("\n")
         except QueryError as error:
             failed = error
             sys.stderr.write(f"error: {error}\n")

@@ -16,15 +16,18 @@ def execute(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyC
 
     Raises:
         QueryError: if it is no valid SQL, more than one statement, or anything but a question.
+        duckdb.InterruptException: if the connection was told to stop.
     """
     try:
         statements = connection.extract_statements(sql)
         if len(statements) != 1:
-            raise QueryError(f"One statement at a time, please: this has {len(statements)}.")
+            raise QueryError(f"A query is one statement, and this has {len(statements)}; ask one after the other.")
         if not _is_question(connection, statements[0], sql):
             kind = statements[0].type.name
             raise QueryError(f"Queries only read: {kind} is not allowed; to keep a result use --output FILE.")
         return connection.execute(statements[0])
+    except duckdb.InterruptException:
+        raise
     except duckdb.Error as error:
         raise QueryError(_one_sentence(error)) from error
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from fractal_core.store.runs import RunRecord
+from fractal_core.store.runs import RunRecord, seconds_of
 from fractal_core.tables import RUNS as RUNS_TABLE
 from fractal_core.tables import STAGES as STAGES_TABLE
 
@@ -24,7 +24,7 @@ def runs_table(runs: Sequence[RunRecord]) -> pa.Table:
             "state": run.state,
             "started": datetime.fromisoformat(run.started),
             "ended": None if run.ended is None else datetime.fromisoformat(run.ended),
-            "seconds": None if run.ended is None else _seconds(run.started, run.ended),
+            "seconds": seconds_of(run),
             "error": run.error,
             "config_path": run.config_path,
             "config": json.dumps(run.config, ensure_ascii=False),
@@ -57,7 +57,3 @@ def stages_table(runs: Sequence[RunRecord]) -> pa.Table:
         for position, stage in enumerate(run.stages)
     ]
     return pa.Table.from_pylist(rows, schema=STAGES_TABLE.schema)
-
-
-def _seconds(started: str, ended: str) -> float:
-    return (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds()

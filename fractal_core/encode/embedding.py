@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from fractal_core.encode.encoder import Encoder
+from fractal_core.encode.opening import STATIC_FILE, open_encoder
 from fractal_core.encode.reader import TextReader, count_uses
 from fractal_core.encode.shards import shards
 from fractal_core.encode.spool import VectorSpool, text_hash
+from fractal_core.encode.uncollected import uncollected
 from fractal_core.errors import InputError
 from fractal_core.evidence.catalogue import FEATURES
 from fractal_core.evidence.extract import Evidence, extract
-from fractal_core.evidence.rarity import Rarity
 from fractal_core.reuse import KEYS_FILE, EarlierRows, KeyWriter, merged, unit_key
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtim
     Args:
         inputs: `responses` (response_id, query, context), `sentences` (response_id, sentence_index, text), and the
             encoder's files as source "encoder".
-        params: `model` (its name, written to `embeddings`), `max_tokens`, `chunk_tokens`.
+        params: `model` (its name, written to `embeddings`), `kind`, `max_tokens`, `chunk_tokens`.
         outputs: `embeddings`, sorted by text_hash: sentences, queries and context chunks; `evidence`, in the order of
-            `sentences`, null where there is nothing to compare with.
+            `sentences`, null where there is nothing to compare with; the vectors of a static encoder, and keys.
         runtime: device, tokens a batch, progress in characters.
 
     Raises:
@@ -59,10 +59,9 @@ def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtim
     files = inputs.sources("encoder")
     if not files:
         raise InputError(f'The encoder "{params.model}" has no files; set encoder.model to a transformers folder.')
-    encoder = Encoder(files[0].parent, params.max_tokens, runtime.device, runtime.batch_tokens)
-    rarity = Rarity(encoder.vocabulary, encoder.piece_ids)
-    spool = VectorSpool(outputs.scratch("vectors.f32"), encoder.dimensions)
     earlier = inputs.earlier()
+    encoder, rarity = open_encoder(files[0].parent, params, earlier, outputs.file(STATIC_FILE), runtime)
+    spool = VectorSpool(outputs.scratch("vectors.f32"), encoder.dimensions)
     known = EarlierRows(earlier, "evidence", EVIDENCE_SCHEMA.names[1:])
     keys = KeyWriter(outputs.file(KEYS_FILE))
 
@@ -82,7 +81,8 @@ def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtim
             new = [material for material, key in zip(shard, unit_keys, strict=True) if key not in known]
             compared = None
             if new:
-                compared = extract(new, reader.read(_texts(new), progress.advance), rarity, runtime.device)
+                with uncollected():
+                    compared = extract(new, reader.read(_texts(new), progress.advance), rarity, runtime.device)
             rows, counts = merged(
                 pa.array([material.response_id for material in shard], pa.string()),
                 unit_keys,
@@ -100,8 +100,9 @@ def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtim
     if reader.read_again:
         runtime.note(f"{reader.read_again:,} texts were encoded again: their token vectors no longer fitted in memory.")
     outputs.reused(spool.take(earlier, others))
+    name = params.model if params.kind == "transformer" else f"{params.model} ({params.kind})"
     for hashes, vectors in spool.sorted_batches():
-        outputs.write("embeddings", _embeddings_table(hashes, params.model, vectors))
+        outputs.write("embeddings", _embeddings_table(hashes, name, vectors))
 
 
 def _key(material: Material) -> bytes:

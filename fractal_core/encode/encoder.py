@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from fractal_core.encode.batching import FixedBatch, fixed_batches
+from fractal_core.encode.linear import pack_linear_layers
 from fractal_core.encode.loading import load_model
+from fractal_core.encode.packed import PackedReader, can_be_packed
+from fractal_core.encode.padded import PaddedReader
 from fractal_core.encode.reading import Reading
-from fractal_core.errors import InputError
+from fractal_core.encode.tokenising import Tokeniser
+from fractal_core.side_by_side import side_by_side
 
-# MiniLM on one core: 256 tokens at once take as long as 4,096, and the last matrix of a width is filled sooner.
+# MiniLM on one core: 256 tokens at once take as long as 4,096, and what is left over of the last matrix is less.
 CPU_BATCH_TOKENS = 256
 
 
@@ -33,36 +35,27 @@ class Encoder:
         Raises:
             InputError: if transformers cannot load the folder or its tokenizer gives no offsets.
         """
-        self._tokenizer, model = load_model(folder)
-        if not self._tokenizer.is_fast:
-            raise InputError(f"The tokenizer in {folder} gives no character offsets; add a tokenizer.json to it.")
-        self._model: Any = model.to(device).eval()
-        self._device = device
-        self._batch_tokens = CPU_BATCH_TOKENS if device == "cpu" else batch_tokens
+        tokenizer, model = load_model(folder)
         own_limit = getattr(model.config, "max_position_embeddings", None) or max_tokens
-        self._max_tokens = min(max_tokens, own_limit)
-
-    @property
-    def dimensions(self) -> int:
-        """Width of every vector."""
-        return int(self._model.config.hidden_size)
-
-    @property
-    def vocabulary(self) -> dict[str, int]:
-        """The tokenizer's pieces and their ids."""
-        return dict(self._tokenizer.get_vocab())
-
-    def piece_ids(self, words: Sequence[str]) -> list[list[int]]:
-        """Return the ids of the pieces of each word as it would be read inside a text."""
-        if not words:
-            return []
-        ids: list[list[int]] = self._tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
-        return ids
+        most_tokens = min(max_tokens, own_limit)
+        self.tokeniser = Tokeniser(tokenizer, folder, most_tokens)
+        self.dimensions = int(model.config.hidden_size)
+        self._device = device
+        model = model.to(device).eval()
+        self._reader: PackedReader | PaddedReader
+        if device == "cpu":
+            pack_linear_layers(model, CPU_BATCH_TOKENS)
+            batch_tokens = CPU_BATCH_TOKENS
+        if device == "cpu" and can_be_packed(model):
+            self._reader = PackedReader(model, CPU_BATCH_TOKENS)
+        else:
+            self._reader = PaddedReader(model, tokenizer, device, batch_tokens, most_tokens)
 
     def read(self, texts: Sequence[str], advance: Callable[[int], None] = lambda characters: None) -> list[Reading]:
-        """Encode each text once, in batches of fixed shapes.
+        """Encode each text once.
 
-        On a CPU the result does not depend on the order or the company of a text, to the last bit.
+        On a CPU the result does not depend on the order or the company of a text, nor on the number of threads, to the
+        last bit.
 
         Args:
             texts: any strings; the empty string is allowed and has no tokens.
@@ -73,43 +66,32 @@ class Encoder:
         """
         if not texts:
             return []
-        coded = self._tokenizer(
-            list(texts),
-            truncation=True,
-            max_length=self._max_tokens,
-            return_offsets_mapping=True,
-            return_special_tokens_mask=True,
-        )
+        coded = self.tokeniser.code(texts)
         readings: list[Reading | None] = [None] * len(texts)
-        lengths = [len(ids) for ids in coded["input_ids"]]
-        for batch in fixed_batches(lengths, self._batch_tokens, self._max_tokens):
-            pooled, tokens = self._forward(coded, batch)
-            for row, index in enumerate(batch.indices):
-                kept = np.flatnonzero(np.asarray(coded["special_tokens_mask"][index]) == 0)
+        for indices, pooled, tokens in self.vectors([text.read for text in coded]):
+            for row, index in enumerate(indices):
+                text = coded[index]
                 readings[index] = Reading(
                     pooled=pooled[row].copy(),
-                    tokens=tokens[:, row, kept],
-                    token_ids=np.asarray(coded["input_ids"][index], dtype=np.int32)[kept],
-                    offsets=np.asarray(coded["offset_mapping"][index], dtype=np.int32).reshape(-1, 2)[kept],
+                    tokens=tokens[row][:, text.kept],
+                    weights=np.ones(len(text.kept), dtype=np.float32),
+                    token_ids=text.token_ids,
+                    offsets=text.offsets,
                 )
-            advance(sum(len(texts[index]) for index in batch.indices))
+            advance(sum(len(texts[index]) for index in indices))
         return [reading for reading in readings if reading is not None]
 
-    @torch.inference_mode()
-    def _forward(self, coded: Any, batch: FixedBatch) -> tuple[np.ndarray, np.ndarray]:
-        """Return pooled float32 [rows, d] and token float16 [2, rows, width, d] vectors."""
-        names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in coded]
-        # Rows that are left over read the first text once more.
-        indices = batch.indices + batch.indices[:1] * (batch.rows - len(batch.indices))
-        rows = {name: [coded[name][index] for index in indices] for name in names}
-        padded = self._tokenizer.pad(
-            rows, padding="max_length", max_length=batch.width, padding_side="right", return_tensors="pt"
-        ).to(self._device)
-        output = self._model(**padded, output_hidden_states=True)
-        last = output.last_hidden_state.float()
-        middle = output.hidden_states[(len(output.hidden_states) - 1) // 2].float()
-        mask = padded["attention_mask"].unsqueeze(-1).to(last.dtype)
-        pooled = (last * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
-        normalise = torch.nn.functional.normalize
-        tokens = torch.stack([normalise(middle, dim=-1), normalise(last, dim=-1)]).to(torch.float16)
-        return normalise(pooled, dim=-1).cpu().numpy(), tokens.cpu().numpy()
+    def vectors(self, texts: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], np.ndarray, list[np.ndarray]]]:
+        """Encode texts that are token ids already, special tokens included, a batch at a time.
+
+        Yields:
+            The places of some of the texts; their pooled vectors, float32 [texts, d]; the token vectors of each,
+            float16 [2, tokens, d].
+        """
+        reader: Any = self._reader
+
+        def read(batch: Any) -> tuple[list[int], np.ndarray, list[np.ndarray]]:
+            return batch.indices, *reader.read([texts[index] for index in batch.indices], batch)
+
+        batches: Iterable[Any] = reader.batches([len(ids) for ids in texts])
+        yield from side_by_side(read, batches) if self._device == "cpu" else map(read, batches)

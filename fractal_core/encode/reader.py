@@ -6,8 +6,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from fractal_core.encode.encoder import Encoder
-from fractal_core.encode.reading import Reading
+from fractal_core.encode.reading import Reading, TextEncoder
 from fractal_core.encode.spool import VectorSpool, text_hash
 
 
@@ -40,7 +39,7 @@ class TextReader:
     when it comes back: `read_again` counts that. Below the bound it stays 0 and every distinct text is encoded once.
     """
 
-    def __init__(self, encoder: Encoder, uses: Uses, spool: VectorSpool, held_bytes: int) -> None:
+    def __init__(self, encoder: TextEncoder, uses: Uses, spool: VectorSpool, held_bytes: int) -> None:
         """Start with nothing read.
 
         Args:

@@ -18,6 +18,7 @@ from fractal_core.evidence.question import asked_for
 from fractal_core.evidence.rarity import Rarity
 from fractal_core.evidence.similarity import ContextVectors, compare_pooled, context_vectors
 from fractal_core.evidence.words import Words, read_words
+from fractal_core.threads import one_thread
 
 _COLUMNS = (
     *similarity.NAMES, *token_features.NAMES, *lexical_context.NAMES, *lexical_query.NAMES, *alone.NAMES,
@@ -37,6 +38,7 @@ class Evidence:
     best_chunk: np.ndarray
 
 
+@one_thread()
 def extract(
     materials: Sequence[Material], readings: Mapping[str, Reading], rarity: Rarity, device: str = "cpu"
 ) -> Evidence:

@@ -23,7 +23,7 @@ class ContextVectors:
 
     Attributes:
         chunks: float32 [chunks, dimensions], pooled.
-        sentences: float32 [context sentences, dimensions], mean of the last-layer token vectors, L2-normalised.
+        sentences: float32 [context sentences, dimensions], weighted mean of last-layer token vectors, of length 1.
         tokens: float16 [2, tokens, dimensions], all chunks one after the other.
         parts: int64 [tokens], the row of `sentences` each token belongs to.
     """
@@ -51,7 +51,7 @@ def context_vectors(chunks: Sequence[ContextChunk], readings: Mapping[str, Readi
         before += len(starts)
     tokens = np.concatenate([reading.tokens for reading in read], axis=1)
     _, first, parts = np.unique(np.concatenate(owners), return_index=True, return_inverse=True)
-    summed = tokens[_LAST].astype(np.float32)
+    summed = tokens[_LAST] * np.concatenate([reading.weights for reading in read])[:, None]
     if len(first):
         summed = np.add.reduceat(summed, first, axis=0)
     norms = np.linalg.norm(summed, axis=1, keepdims=True)

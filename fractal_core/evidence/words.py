@@ -6,6 +6,7 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fractal_core.evidence.numbers import NUMBER_WORDS, numbers_in
 
@@ -56,6 +57,28 @@ class Words:
     negated: bool
 
 
+class Word(NamedTuple):
+    """What can be said of a word as written, wherever it stands.
+
+    Attributes:
+        lower: in lower case.
+        stem: of the word in lower case.
+        content: it carries meaning of its own.
+        digit: it has a digit.
+        name: inside a sentence it looks like a name.
+        name_first: at the start of a sentence it looks like a name.
+        negation: it negates.
+    """
+
+    lower: str
+    stem: str
+    content: bool
+    digit: bool
+    name: bool
+    name_first: bool
+    negation: bool
+
+
 @functools.lru_cache(maxsize=200_000)
 def stem(word: str) -> str:
     """Return a rough stem of a lower-case word: a common suffix off, then the first seven letters."""
@@ -85,19 +108,36 @@ def is_name(word: str, first: bool) -> bool:
     return is_content(word.lower()) or (len(word) > 1 and word.isupper())
 
 
+@functools.lru_cache(maxsize=200_000)
+def look_up(word: str) -> Word:
+    """Return what can be said of a word as written."""
+    lower = word.lower()
+    return Word(
+        lower=lower,
+        stem=stem(lower),
+        content=is_content(lower),
+        digit=any(map(str.isdigit, word)),
+        name=is_name(word, first=False),
+        name_first=is_name(word, first=True),
+        negation=lower in _NEGATIONS or lower.endswith(_NOT),
+    )
+
+
 def read_words(text: str) -> Words:
     """Take a text apart once; the cost is linear in its length."""
-    written = WORD.findall(text)
-    words = tuple([word.lower() for word in written])
-    names = frozenset([stem(words[i]) for i, word in enumerate(written) if word[0].isupper() and is_name(word, i == 0)])
+    found = list(map(look_up, WORD.findall(text)))
+    words = tuple([word.lower for word in found])
+    names = [word.stem for word in found[1:] if word.name]
+    if found and found[0].name_first:
+        names.append(found[0].stem)
     return Words(
         words=words,
-        stems={stem(word): word for word in reversed(words) if is_content(word)},
+        stems={word.stem: word.lower for word in reversed(found) if word.content},
         bigrams=frozenset(zip(words, words[1:], strict=False)),
         trigrams=frozenset(zip(words, words[1:], words[2:], strict=False)),
         numbers=frozenset(numbers_in(text))
         if _DIGIT.search(text) or not NUMBER_WORDS.isdisjoint(words)
         else frozenset(),
-        names=names,
-        negated=not _NEGATIONS.isdisjoint(words) or any([word.endswith(_NOT) for word in words]),
+        names=frozenset(names),
+        negated=any([word.negation for word in found]),
     )

@@ -18,8 +18,6 @@ from fractal_core.evidence.catalogue import FEATURES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import Tensor
-
     from fractal_core.mil.examples import Examples
     from fractal_core.mil.task import Task
 
@@ -60,15 +58,18 @@ def adjust(examples: Examples, family: str, features: Sequence[str]) -> Examples
     of_response = torch.stack([segments.mean(prior), segments.minimum(prior)], dim=1)
     z = (of_response - of_response.mean(0)) / of_response.std(0, correction=0).clamp(min=1e-6)
     first, second = examples.units.T
+    return replace(without(examples, family, features), covariates=(z[first] - z[second]).float())
+
+
+def without(examples: Examples, family: str, features: Sequence[str]) -> Examples:
+    """Return examples whose sentences have no evidence of a family, nor its prior; "" changes nothing."""
+    if not family:
+        return examples
+    against = {feature.name: feature.against for feature in FEATURES}
+    mine = torch.tensor([against.get(name) == family for name in features])
     return replace(
         examples,
-        features=_without(examples.features, family, features),
+        features=examples.features.masked_fill(mine, 0.0),
         priors={name: values for name, values in examples.priors.items() if name != family},
         families={name: signs for name, signs in examples.families.items() if name != family},
-        covariates=(z[first] - z[second]).float(),
     )
-
-
-def _without(features: Tensor, family: str, names: Sequence[str]) -> Tensor:
-    against = {feature.name: feature.against for feature in FEATURES}
-    return features.masked_fill(torch.tensor([against.get(name) == family for name in names]), 0.0)

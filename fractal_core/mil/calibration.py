@@ -12,7 +12,7 @@ import torch
 
 from fractal_core.mil.ensemble import ATTENTION, EXTRA
 from fractal_core.mil.held_out import unit_losses
-from fractal_core.mil.threads import one_thread
+from fractal_core.threads import one_thread
 
 if TYPE_CHECKING:
     from torch import Tensor

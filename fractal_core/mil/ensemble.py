@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from fractal_core.mil.scorers.parameters import Parameters
 
 EXTRA, ATTENTION = "extra", "attention"
+# The scorer of a component whose sentences a fine-tuned encoder has scored.
+FINETUNE = "finetune"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +28,12 @@ class Component:
 
     Attributes:
         name: what it is called in notes and history.
-        scorer: a key of `SCORERS`.
+        scorer: a key of `SCORERS`, or "finetune".
         family: the prior that its offset multiplies, or "none".
         parameters: of the members, with `extra` beside the scorer's own.
         share: weight of its logits; the shares of an ensemble sum to 1.
-        given: float32 [S * K, N], what a scorer outside `SCORERS` (a fine-tuned encoder) made of every sentence, which
-            takes the place of the prior; None for the others.
+        given: float32 [S * K, N], what fine-tuned encoders made of every sentence, which takes the place of the prior;
+            None for other scorers.
     """
 
     name: str
@@ -51,6 +53,11 @@ class Component:
         if self.parameters["weights"].shape[-1] == 0:  # A bare prior.
             features = features.new_zeros(len(prior), 0)
         return SCORERS[self.scorer].logits(self.parameters, features, prior)
+
+
+def with_given(components: list[Component], given: Tensor | None) -> list[Component]:
+    """Return components, those of fine-tuned encoders with what these made of every sentence, float32 [S * K, N]."""
+    return [replace(c, given=given) if c.scorer == FINETUNE else c for c in components]
 
 
 def ensemble_logits(components: list[Component], examples: Examples) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -48,12 +48,15 @@ class Examples:
         segments: the responses.
         units: int64 [U, W], the responses of each unit.
         labels: float64 [U], as `Task.losses` takes them, NaN for unlabelled.
-        fold: int64 [S, B], a row a dealing; the fold of a train response with a label or gold, NO_FOLD for others.
+        fold: int64 [S, B], a row a dealing; of a train response with a label or gold, NO_FOLD for all others. But where
+            an earlier scorer is gone on from, a response that it learned from keeps its fold, even if it has no label
+            or is not of train any more; where it is not trained, one that it has not learned from has none.
         train: bool [U], units of the train split, labelled or not.
         dev: bool [U], labelled units of the dev split.
         gold: float64 [N], gold labels of train sentences that may be learned from, NaN for none.
         terms: targets of the prior terms.
         covariates: float32 [U, C], of pairs adjusted for a family of evidence; None otherwise.
+        members: number of folds of a dealing, if it is not one more than the largest that a response has here.
     """
 
     features: Tensor
@@ -68,11 +71,12 @@ class Examples:
     gold: Tensor
     terms: PriorTerms
     covariates: Tensor | None = None
+    members: int = 0
 
     @property
     def folds(self) -> int:
         """Number of folds of a dealing."""
-        return int(self.fold.max()) + 1
+        return self.members or int(self.fold.max()) + 1
 
     @property
     def dealings(self) -> int:
@@ -83,6 +87,11 @@ class Examples:
     def unit_fold(self) -> Tensor:
         """Fold of each unit, int64 [S, U]: its responses share a group and so a fold."""
         return self.fold[:, self.units[:, 0]]
+
+    @cached_property
+    def unseen(self) -> Tensor:
+        """Units that no member learns or has learned from: bool [U]."""
+        return self.unit_fold[0] == NO_FOLD
 
     @cached_property
     def by_unit(self) -> tuple[Tensor, Segments]:
@@ -104,6 +113,15 @@ class Examples:
         known = self.segments.sum((~torch.isnan(self.gold)).to(self.gold.dtype)) > 0
         return self.train & (~torch.isnan(self.labels) | known[self.units].any(1))
 
+    def to_learn_from(self) -> Examples:
+        """Return them without the labels of train responses that have no fold: whoever saw one would be its judge."""
+        foldless = self.fold[0] == NO_FOLD
+        if not bool((self.taught & foldless[self.units].any(1)).any()):
+            return self
+        labels = self.labels.masked_fill(self.train & self.unseen, torch.nan)
+        gold = self.gold.masked_fill(self.segments.expand(foldless), torch.nan)
+        return replace(self, labels=labels, gold=gold)
+
 
 def assign_folds(groups: list[str], folds: int, seed: int) -> NDArray[np.int64]:
     """Return the fold of each response, int64 [B] in 0..folds-1: groups are kept whole and dealt out evenly.
@@ -111,13 +129,19 @@ def assign_folds(groups: list[str], folds: int, seed: int) -> NDArray[np.int64]:
     Groups are dealt in the order of a hash, so a fold does not depend on the order of rows. If there are fewer groups
     than folds, some folds stay empty.
     """
+    rank, inverse = deal_order(groups, seed)
+    result: NDArray[np.int64] = (rank % folds)[inverse]
+    return result
+
+
+def deal_order(groups: list[str], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return when each distinct group is dealt, int64 [G], and which group each response is of, int64 [B]."""
     distinct, inverse = np.unique(np.array(groups, dtype=object).astype(str), return_inverse=True)
     keys = [blake2b(f"{seed}:{group}".encode(), digest_size=8).digest() for group in distinct]
     order = sorted(range(len(keys)), key=keys.__getitem__)
     rank = np.empty(len(keys), dtype=np.int64)
     rank[order] = np.arange(len(keys))
-    result: NDArray[np.int64] = (rank % folds)[inverse]
-    return result
+    return rank, inverse.astype(np.int64)
 
 
 def segments_of(owners: NDArray[np.int64], responses: int) -> Segments:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from fractal_core.errors import InputError
-from fractal_core.mil.ensemble import EXTRA, Component
+from fractal_core.mil.ensemble import EXTRA, FINETUNE, Component
+from fractal_core.mil.examples import NO_FOLD
 from fractal_core.mil.finetune.encoder import TrainableEncoder
 from fractal_core.mil.finetune.examples import TextBags
+from fractal_core.mil.finetune.member import score
 from fractal_core.mil.finetune.settings import FineTuneSettings
 from fractal_core.mil.finetune.training import fine_tune, step_count
 from fractal_core.mil.guard import guarded, on_one_scale
@@ -18,22 +20,30 @@ from fractal_core.mil.scorers.texts import sentence_texts
 from fractal_core.mil.starting import NO_PRIOR
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from fractal_core.mil.assembling import Assembled
     from fractal_core.mil.finetune.member import Member
     from fractal_core.mil.guard import Learned
     from fractal_core.mil.recipe import Recipe
+    from fractal_core.mil.segments import Segments
     from fractal_core.mil.task import Task
     from fractal_core.stage_params import TrainParams
     from fractal_core.store.stage import Inputs, Runtime
 
-FINETUNE = "finetune"
 _CHUNKS = 4
 
 
 def learn_by_finetuning(
-    inputs: Inputs, assembled: Assembled, task: Task, recipe: Recipe, params: TrainParams, runtime: Runtime
+    inputs: Inputs,
+    assembled: Assembled,
+    task: Task,
+    recipe: Recipe,
+    params: TrainParams,
+    runtime: Runtime,
+    earlier: Sequence[Member] = (),
 ) -> tuple[Learned, list[Member]]:
     """Train an encoder a fold; return the calibrated and guarded ensemble, and the encoders.
 
@@ -44,6 +54,7 @@ def learn_by_finetuning(
         recipe: its poolings and guard.
         params: of the stage.
         runtime: the device, progress and notes.
+        earlier: encoders to go on from, one a fold; none to start anew.
 
     Raises:
         InputError: labels of pairs or of grades, which this scorer does not learn from.
@@ -55,21 +66,10 @@ def learn_by_finetuning(
         )
     examples, settings = assembled.examples, params.train.finetune
     task = replace(task, pooling=recipe.poolings[0])
-    texts = sentence_texts(
-        inputs.table("responses"),
-        inputs.table("sentences"),
-        inputs.batches("embeddings"),
-        params.chunk_tokens,
-        _CHUNKS,
-    )
-    bags = TextBags(
-        texts=texts.texts,
-        sentence=torch.from_numpy(texts.sentence),
-        partners={"query": torch.from_numpy(texts.query)[:, None], "context": torch.from_numpy(texts.chunks)},
-        segments=examples.segments,
-        fold=examples.fold[0],
-        dev=examples.dev,
-    )
+    # Responses that an earlier training learned from have a fold even if they have no label in train any more.
+    fold = examples.fold[0].masked_fill(~examples.taught, NO_FOLD)
+    bags = _bags(inputs, params, examples.segments, fold, examples.dev & examples.unseen)
+    bags = replace(bags, members=examples.folds)
     tuning = FineTuneSettings(
         mode=settings.mode,
         against=settings.against,
@@ -83,9 +83,9 @@ def learn_by_finetuning(
         part = examples.segments.select(responses)[1]
         return task.losses(logits, logits.new_zeros(1, task.extras), examples.labels[responses], part)
 
-    encoder = TrainableEncoder(inputs.sources("encoder")[0].parent, runtime.device, params.max_tokens)
+    encoder = _encoder(inputs, params, runtime)
     with runtime.progress("train", step_count(bags, tuning)) as progress:
-        tuned = fine_tune(encoder, bags, loss, tuning, progress.advance)
+        tuned = fine_tune(encoder, bags, loss, tuning, progress.advance, earlier)
     teams = examples.folds
     parameters = {
         "weights": torch.zeros(teams, 0),
@@ -93,11 +93,38 @@ def learn_by_finetuning(
         "offset": torch.ones(teams),
         EXTRA: torch.zeros(teams, task.extras),
     }
-    raw = Component(FINETUNE, "evidence", NO_PRIOR, parameters, given=tuned.logits)
+    raw = Component(FINETUNE, FINETUNE, NO_PRIOR, parameters, given=tuned.logits)
     judge = task.judged(task.pooling)
     history = [(f"fold {fold}", *line) for fold, member in enumerate(tuned.members) for line in _lines(member)]
     heads = on_one_scale([raw], examples, judge)
     return guarded(heads, examples, task, judge, recipe.guard, {}, history), tuned.members
+
+
+def score_by_finetuned(
+    inputs: Inputs, segments: Segments, members: Sequence[Member], params: TrainParams, runtime: Runtime
+) -> Tensor:
+    """Return what trained encoders say of every sentence of some responses, float32 [K, N]; no label is looked at."""
+    nothing = torch.zeros(segments.count, dtype=torch.bool)
+    bags = _bags(inputs, params, segments, torch.full((segments.count,), NO_FOLD), nothing)
+    return score(_encoder(inputs, params, runtime), params.train.finetune.mode, members, bags)
+
+
+def _encoder(inputs: Inputs, params: TrainParams, runtime: Runtime) -> TrainableEncoder:
+    return TrainableEncoder(inputs.sources("encoder")[0].parent, runtime.device, params.max_tokens)
+
+
+def _bags(inputs: Inputs, params: TrainParams, segments: Segments, fold: Tensor, dev: Tensor) -> TextBags:
+    """Return the sentences with the texts they may be read against, dealt into folds as given."""
+    responses, sentences = inputs.table("responses"), inputs.table("sentences")
+    texts = sentence_texts(responses, sentences, inputs.batches("embeddings"), params.chunk_tokens, _CHUNKS)
+    return TextBags(
+        texts=texts.texts,
+        sentence=torch.from_numpy(texts.sentence),
+        partners={"query": torch.from_numpy(texts.query)[:, None], "context": torch.from_numpy(texts.chunks)},
+        segments=segments,
+        fold=fold,
+        dev=dev,
+    )
 
 
 def _lines(member: Member) -> list[tuple[int, float, float]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fractal_core.priors.hybrid import HybridSettings, hybrid_members, of_own_fold
+from fractal_core.priors.hybrid import HybridSettings, hybrid_members, hybrid_weights, log_odds, of_own_fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,10 +53,12 @@ class Hybrid(NamedTuple):
         prior: float64 [N], what training may start from, made without gold of the sentence's group.
         targets: float64 [S * K, N], what the member of each dealing and fold may be pulled towards, made without gold
             of that fold.
+        weights: float64 [K, 1 + F], of the first dealing's members, which make the prior.
     """
 
     prior: NDArray[np.float64] | None = None
     targets: NDArray[np.float64] | None = None
+    weights: NDArray[np.float64] | None = None
 
 
 def learn_hybrid(
@@ -65,6 +67,7 @@ def learn_hybrid(
     fold: NDArray[np.int64],
     pulls: bool,
     note: Callable[[str], None],
+    count: int | None = None,
 ) -> Hybrid:
     """Return the hybrid prior of the first dealing (why of one: `fractal_core.priors.hybrid`), and targets of them all.
 
@@ -74,19 +77,21 @@ def learn_hybrid(
         fold: int64 [S, N], of the sentences.
         pulls: whether there shall be targets; there are none unless every dealing has its own.
         note: told what the prior was made from, or why there is none.
+        count: of folds; None for one more than the largest.
 
     Raises:
         InputError: a gold label is outside [0, 1].
     """
     if not np.isfinite(gold).any():
         return Hybrid()
-    settings, count = HybridSettings(), int(fold.max()) + 1
-    first = hybrid_members(features, gold, fold[0], count, settings, note)
-    if np.isnan(first).any():
+    settings, count = HybridSettings(), int(fold.max()) + 1 if count is None else count
+    weights = hybrid_weights(features, gold, fold[0], count, settings, note)
+    if weights is None:
         return Hybrid()
+    first = log_odds(weights, features)
     prior = of_own_fold(first, fold[0])
     if not pulls:
-        return Hybrid(prior)
+        return Hybrid(prior, None, weights)
     others = [hybrid_members(features, gold, dealt, count, settings) for dealt in fold[1:]]
     targets = np.concatenate([first, *others])
-    return Hybrid(prior, None if np.isnan(targets).any() else targets)
+    return Hybrid(prior, None if np.isnan(targets).any() else targets, weights)

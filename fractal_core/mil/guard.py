@@ -39,6 +39,7 @@ class Learned:
         by_gold: whether that was of gold labels, in nats a sentence, or of the labels of units.
         constant: the same loss of one score for every sentence.
         history: (head, epoch, penalty, held-out loss), the loss being that of the head's own pooling.
+        raw: each head as it came out of training, and what it learned.
     """
 
     components: list[Component]
@@ -49,6 +50,7 @@ class Learned:
     by_gold: bool
     constant: float
     history: list[tuple[str, int, float, float]]
+    raw: tuple[tuple[Task, Component], ...] = ()
 
 
 def assess(examples: Examples, judge: Task, components: list[Component]) -> float:

@@ -39,7 +39,8 @@ def unit_losses(
 def mean_held_out(examples: Examples, losses: Tensor, hidden: Tensor, teams: int) -> Tensor:
     """Return the mean loss of each penalty on units its members have not seen, [penalties].
 
-    A dev unit is unseen by every fold: each of its losses counts one K-th.
+    A dev unit is unseen by every fold: each of its losses counts one K-th. One that an earlier scorer learned from is
+    unseen by its own fold alone, as those of train are; units without a label do not count.
 
     Args:
         examples: the units.
@@ -47,7 +48,8 @@ def mean_held_out(examples: Examples, losses: Tensor, hidden: Tensor, teams: int
         hidden: bool [M, U], units of the member's own fold.
         teams: dealings times folds.
     """
-    weight = hidden.to(losses.dtype) + examples.dev.to(losses.dtype) / examples.folds
+    by_own = hidden & (examples.taught | examples.dev)
+    weight = by_own.to(losses.dtype) + (examples.dev & examples.unseen).to(losses.dtype) / examples.folds
     total = (losses * weight).reshape(teams, -1, losses.shape[-1]).sum((0, 2))
     return total / weight.reshape(teams, -1, losses.shape[-1]).sum((0, 2))
 

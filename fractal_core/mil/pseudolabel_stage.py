@@ -7,45 +7,71 @@ from typing import TYPE_CHECKING
 
 from fractal_core.mil.adjusting import adjust
 from fractal_core.mil.answers import answer
-from fractal_core.mil.assembling import assemble
-from fractal_core.mil.ensemble import cross_fitted, cross_fitted_extra, ensemble_extra, ensemble_logits
+from fractal_core.mil.assembling import Settled, assemble
+from fractal_core.mil.ensemble import (
+    FINETUNE,
+    cross_fitted,
+    cross_fitted_extra,
+    ensemble_extra,
+    ensemble_logits,
+    with_given,
+)
 from fractal_core.mil.explaining import contribution_rows
+from fractal_core.mil.folds import FOLDS, read_folds
 from fractal_core.mil.guard import judged_by_gold, unseen_loss
 from fractal_core.mil.recipe import plan_of, schedule_of
 from fractal_core.mil.rounds import student
 from fractal_core.mil.rows import pseudolabel_rows, score_rows
-from fractal_core.mil.saving import load_ensemble, save_ensemble
+from fractal_core.mil.saving import GIVEN, SCORER, STUDENT, load_ensemble, load_given, save_ensemble
+from fractal_core.threads import one_thread
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fractal_core.mil.assembling import Assembled
+    from fractal_core.mil.ensemble import Component
+    from fractal_core.mil.examples import Examples
+    from fractal_core.mil.task import Task
     from fractal_core.stage_params import PseudolabelParams
     from fractal_core.store.stage import Inputs, Outputs, Runtime
 
 
+@one_thread()
 def pseudolabel(inputs: Inputs, params: PseudolabelParams, outputs: Outputs, runtime: Runtime) -> None:
     """Write tables pseudolabels (of the best round), scores (rounds from 1), contributions, and student.safetensors.
 
     A round trains a fresh scorer on the posteriors of the round before, each fold on those of its own teacher. It is
-    kept only if it fits held-out response labels better; the first that does not ends the rounds.
+    kept only if it fits held-out response labels better; the first that does not ends the rounds. Where the scorer is
+    frozen, so is the student of the earlier result that there is to go on from, and nothing is trained.
     """
-    teacher = load_ensemble(inputs.file("scorer.safetensors"))
-    assembled = assemble(inputs, plan_of(params), teacher.fit, lambda text: None)
+    teacher = load_ensemble(inputs.file(SCORER))
+    settled = Settled(teacher.fit, read_folds(inputs.file(FOLDS)))
+    assembled = assemble(inputs, plan_of(params), settled, lambda text: None)
     task, judge = teacher.task, teacher.task.judged()
-    examples = adjust(assembled.examples, task.adjusted, assembled.features)
-    components, number = teacher.components, 0
-    loss = unseen_loss(examples, judge, components)
+    everything = adjust(assembled.examples, task.adjusted, assembled.features)
+    examples = everything.to_learn_from()
+    components, number = with_given(teacher.components, load_given(inputs.file(GIVEN))), 0
     rounds = params.pseudolabel.rounds
-    if rounds and any(component.given is not None for component in components):
+    before = inputs.continued()
+    if before is not None:
+        kept, rounds = load_ensemble(before.path(STUDENT)), 0
+        number = int(kept.metadata["round"])
+        if number:
+            components = kept.components
+            outputs.write("scores", _scores(assembled, number, task, components, everything))
+        whose = f"student of round {number}" if number else "scorer"
+        runtime.note(f"frozen: sentence labels are by the {whose} of run {before.run_id}")
+    elif rounds and params.train.scorer == FINETUNE:
         runtime.note("a fine-tuned encoder has no students: no rounds")
         rounds = 0
+    loss = unseen_loss(examples, judge, components)
     with runtime.progress("pseudolabel", rounds * params.train.epochs) as progress:
         for candidate in range(1, rounds + 1):
             plan = schedule_of(params.train, params.seed + candidate)
             confidence = params.pseudolabel.confidence
             scorer = params.train.scorer
             new = [student(components, examples, task, scorer, confidence, plan, progress.advance)]
-            logits, spread = cross_fitted(ensemble_logits(new, examples), examples)
-            extra = cross_fitted_extra(ensemble_extra(new), examples)
-            outputs.write("scores", score_rows(assembled.keys, candidate, task, logits, extra, spread))
+            outputs.write("scores", _scores(assembled, candidate, task, new, everything))
             new_loss = unseen_loss(examples, judge, new)
             verdict = f"({new_loss:.4f}, before {loss:.4f})"
             unseen = "gold labels" if judged_by_gold(examples) else "responses"
@@ -55,11 +81,18 @@ def pseudolabel(inputs: Inputs, params: PseudolabelParams, outputs: Outputs, run
             runtime.note(f"round {candidate} fits held-out {unseen} better {verdict}: kept")
             components, loss, number = new, new_loss, candidate
     best = replace(teacher, components=components, metadata={**teacher.metadata, "round": number})
-    save_ensemble(best, outputs.file("student.safetensors"))
+    save_ensemble(best, outputs.file(STUDENT))
+    logits, spread = cross_fitted(ensemble_logits(components, everything), everything)
+    extra = cross_fitted_extra(ensemble_extra(components), everything)
+    answers = answer(task, logits, extra, assembled.supervision.as_given(everything))
+    rows = pseudolabel_rows(assembled.keys, answers, spread, assembled.supervision, everything.segments, number)
+    outputs.write("pseudolabels", rows)
+    for piece in contribution_rows(assembled.keys, components, everything, assembled.features):
+        outputs.write("contributions", piece)
+
+
+def _scores(assembled: Assembled, number: int, task: Task, components: list[Component], examples: Examples) -> pa.Table:
+    """Return rows of table scores for one round."""
     logits, spread = cross_fitted(ensemble_logits(components, examples), examples)
     extra = cross_fitted_extra(ensemble_extra(components), examples)
-    answers = answer(task, logits, extra, assembled.supervision.as_given(examples))
-    rows = pseudolabel_rows(assembled.keys, answers, spread, assembled.supervision, examples.segments, number)
-    outputs.write("pseudolabels", rows)
-    for piece in contribution_rows(assembled.keys, components, examples, assembled.features):
-        outputs.write("contributions", piece)
+    return score_rows(assembled.keys, number, task, logits, extra, spread)

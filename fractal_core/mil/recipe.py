@@ -12,7 +12,7 @@ from fractal_core.mil.task import Task
 from fractal_core.mil.training import PENALTIES, Schedule
 
 if TYPE_CHECKING:
-    from fractal_core.config import TrainConfig
+    from fractal_core.config import TrainSettings
     from fractal_core.stage_params import TrainParams
 
 AGGREGATIONS = ("min", "max", "avg")
@@ -45,7 +45,7 @@ class Recipe:
     guard: bool
 
 
-def recipe_of(settings: TrainConfig, task: Task) -> Recipe:
+def recipe_of(settings: TrainSettings, task: Task) -> Recipe:
     """Return what the settings say of a task."""
     poolings: tuple[str, ...] = (settings.pooling,)
     if settings.pooling == "auto":
@@ -57,7 +57,7 @@ def recipe_of(settings: TrainConfig, task: Task) -> Recipe:
     return Recipe(settings.scorer, poolings, offset, weights, settings.prior_fade, settings.guard)
 
 
-def schedule_of(settings: TrainConfig, seed: int) -> Schedule:
+def schedule_of(settings: TrainSettings, seed: int) -> Schedule:
     """Return how long and how fast to train."""
     rate, penalties = _OWN.get(settings.scorer, _OWN["evidence"])
     rate = settings.learning_rate or rate

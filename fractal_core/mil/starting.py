@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from fractal_core.mil.ensemble import ATTENTION, EXTRA
+from fractal_core.mil.scorers.parameters import copy
 from fractal_core.mil.scorers.registry import SCORERS
 from fractal_core.mil.training import Start
 
 if TYPE_CHECKING:
+    from fractal_core.mil.ensemble import Component
     from fractal_core.mil.examples import Examples
     from fractal_core.mil.scorers.parameters import Parameters
     from fractal_core.mil.task import Task
@@ -50,3 +52,16 @@ def start_from(
         trained.append(ATTENTION)
     signs = examples.families.get(family) if scorer == LINEAR else None
     return Start(scorer, parameters, prior, signs, tuple(trained))
+
+
+def start_where(examples: Examples, head: Component) -> Start:
+    """Return members that go on where those of a head, as they came out of training, have ended.
+
+    Args:
+        examples: read and dealt as those that the head was trained on.
+        head: its members, a dealing and fold each.
+    """
+    trained = tuple(name for name in head.parameters if name != "offset")
+    prior = examples.priors.get(head.family, torch.zeros(examples.segments.total))
+    signs = examples.families.get(head.family) if head.scorer == LINEAR else None
+    return Start(head.scorer, copy(head.parameters), prior, signs, trained, goes_on=True)

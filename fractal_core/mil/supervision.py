@@ -56,7 +56,12 @@ class Supervision:
 
 
 def supervise(
-    responses: pa.Table, segments: Segments, kind: str, highest_grade: int | None, note: Callable[[str], None]
+    responses: pa.Table,
+    segments: Segments,
+    kind: str,
+    highest_grade: int | None,
+    note: Callable[[str], None],
+    span: tuple[float, float] | None = None,
 ) -> Supervision:
     """Return the units of a data set.
 
@@ -66,6 +71,7 @@ def supervise(
         kind: of the labels, as trained (`fractal_core.label_kinds.trained_kind`).
         highest_grade: of grades that are trained as real values; None otherwise.
         note: told what could not be used.
+        span: what shares of 0 and 1 of real values stand for, where that is settled; None to take it from train.
     """
     split = np.array(responses.column("split").to_pylist(), dtype=object)
     if kind == "preference":
@@ -85,23 +91,37 @@ def supervise(
         labels = labels / high
     elif kind == "real":
         least, most = _fences(labels[split == "train"])
-        regular = labels[(split == "train") & (labels >= least) & (labels <= most)]
-        low, high = float(regular.min()), float(regular.max())
         far = ((labels < least) | (labels > most)) & (split != "test")
-        if far.any():
-            first = int(far.argmax())
-            note(
-                f"{int(far.sum()):,} of {int((np.isfinite(labels) & (split != 'test')).sum()):,} real labels of train "
-                f"and dev are far from the others, the first being {labels[first]:g} of response "
-                f"{responses.column('response_id')[first]}: in training those below {low:g} count as {low:g} and those "
-                f"above {high:g} as {high:g}; mend them if they are errors"
-            )
+        if span is None:
+            regular = labels[(split == "train") & (labels >= least) & (labels <= most)]
+            span = float(regular.min()), float(regular.max())
+            _note_far(labels, far, split, responses, span, note)
+        low, high = span
         labels = (labels - low) / (high - low)
         if far.any():
             given = torch.from_numpy(labels)
             labels = np.where(far, labels.clip(0.0, 1.0), labels)
     units = torch.arange(len(labels))[:, None]
     return Supervision(units, torch.from_numpy(labels), split, low, high, given)
+
+
+def _note_far(
+    labels: NDArray[np.float64],
+    far: NDArray[np.bool_],
+    split: NDArray[np.object_],
+    responses: pa.Table,
+    span: tuple[float, float],
+    note: Callable[[str], None],
+) -> None:
+    if not far.any():
+        return
+    first, (low, high) = int(far.argmax()), span
+    note(
+        f"{int(far.sum()):,} of {int((np.isfinite(labels) & (split != 'test')).sum()):,} real labels of train "
+        f"and dev are far from the others, the first being {labels[first]:g} of response "
+        f"{responses.column('response_id')[first]}: in training those below {low:g} count as {low:g} and those "
+        f"above {high:g} as {high:g}; mend them if they are errors"
+    )
 
 
 def _fences(labels: NDArray[np.float64]) -> tuple[float, float]:

@@ -6,7 +6,7 @@ estimate; a response of fold k is scored by members k alone (cross-fitting), and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from fractal_core.mil.ensemble import ATTENTION, EXTRA, attention_logits
 from fractal_core.mil.held_out import mean_held_out, unit_losses
 from fractal_core.mil.scorers.parameters import copy, replace
 from fractal_core.mil.scorers.registry import SCORERS
-from fractal_core.mil.threads import one_thread
+from fractal_core.threads import one_thread
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +53,7 @@ class Start:
         prior: float32 [N], what the offset multiplies.
         signs: float32 [F]; a weight of a linear scorer may not leave the side of its sign, 0 is free.
         trained: names of the parameters that are trained.
+        goes_on: whether they have been trained before: then they may also stay as they are.
     """
 
     scorer: str
@@ -60,6 +61,7 @@ class Start:
     prior: Tensor
     signs: Tensor | None
     trained: tuple[str, ...]
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,7 @@ class Fitted:
     Attributes:
         parameters: S * K members.
         penalty: the L2 penalty chosen.
-        epoch: the epoch chosen, from 0.
+        epoch: the epoch chosen, from 0; -1 for members that go on and are best as they were.
         held_out: mean held-out loss of the choice, in nats a unit.
         history: (epoch, penalty, held-out loss) of all that was tried.
     """
@@ -112,8 +114,8 @@ def fit(
     chosen, best = copy(parameters), torch.full((len(penalties),), torch.inf)
     best_epoch = torch.zeros(len(penalties), dtype=torch.int64)
     history: list[tuple[int, float, float]] = []
-    for epoch in range(schedule.epochs):
-        for batch in torch.split(units[torch.randperm(len(units), generator=generator)], schedule.batch_responses):
+    for epoch in range(-1 if start.goes_on else 0, schedule.epochs):
+        for batch in _batches(units, schedule.batch_responses, generator) if epoch >= 0 else ():
             sentences, segments = examples.segments.select(examples.units[batch].flatten())
             features = examples.features[sentences]
             logits = scorer.logits(parameters, features, start.prior[sentences])
@@ -139,13 +141,18 @@ def fit(
         best = torch.where(better, held_out, best)
         best_epoch[better] = epoch
         replace(chosen, torch.nonzero(better.repeat(teams)).flatten(), copy(parameters))
-        advance()
+        if epoch >= 0:
+            advance()
         if epoch - int(best_epoch.max()) >= PATIENCE:
             break
     winner = int(best.argmin())
     members = torch.arange(teams) * len(penalties) + winner
     result = copy(chosen, members)
     return Fitted(result, penalties[winner], int(best_epoch[winner]), float(best[winner]), history)
+
+
+def _batches(units: Tensor, size: int, generator: torch.Generator) -> Sequence[Tensor]:
+    return torch.split(units[torch.randperm(len(units), generator=generator)], size)
 
 
 @torch.no_grad()

@@ -97,13 +97,37 @@ def hybrid_members(
         note: told what the prior was made from, or why there is none.
 
     Returns:
-        [K, N] float64. All NaN if there are too few gold labels, if they are all the same once any one fold is left
-        out, or if they are predicted no better than by their mean.
+        [K, N] float64. All NaN if there are no members (see `hybrid_weights`).
 
     Raises:
         InputError: a gold label of a train sentence is outside [0, 1].
     """
-    nothing = np.full((count, len(gold)), np.nan)
+    weights = hybrid_weights(features, gold, fold, count, settings, note)
+    return np.full((count, len(gold)), np.nan) if weights is None else log_odds(weights, features)
+
+
+def log_odds(weights: Floats, features: NDArray[np.float32]) -> Floats:
+    """Return what members [K, 1 + F] say of sentences with standardised features [N, F]: [K, N] float64."""
+    result: Floats = weights[:, 1:] @ features.astype(np.float64).T + weights[:, :1]
+    return result
+
+
+def hybrid_weights(
+    features: NDArray[np.float32],
+    gold: Floats,
+    fold: NDArray[np.int64],
+    count: int,
+    settings: HybridSettings,
+    note: Callable[[str], None] = lambda text: None,
+) -> Floats | None:
+    """Return the members' weights, [K, 1 + F] float64, the bias first.
+
+    Arguments and errors are those of `hybrid_members`.
+
+    Returns:
+        None if there are too few gold labels, if they are all the same once any one fold is left out, or if they are
+        predicted no better than by their mean.
+    """
     rows = np.flatnonzero(np.isfinite(gold) & (fold >= 0))
     labels, folds = gold[rows], fold[rows]
     outside = labels[(labels < 0) | (labels > 1)]
@@ -116,13 +140,13 @@ def hybrid_members(
     found = f"{len(rows):,} gold sentence labels in train responses"
     if len(rows) < settings.least:
         note(f"no hybrid prior: there are {found}, and it takes {settings.least}")
-        return nothing
+        return None
     known, members = np.unique(folds), range(count)
     sets = [held for size in range(3) for held in combinations(known.tolist(), size)]
     sets = [held for held in sets if _varies(labels[~np.isin(folds, held)])]
     if not all((number,) in sets for number in known.tolist()):
         note(f"no hybrid prior: the {found} are all the same in all folds but one")
-        return nothing
+        return None
 
     weights, losses, constant = _fit_all(features[rows], labels, folds, sets, settings.penalties)
     without = {k: (k,) if (k,) in sets else () for k in members}
@@ -132,12 +156,10 @@ def hybrid_members(
     quality = f"held-out cross-entropy {own:.4f}, of their mean {mean:.4f}"
     if own >= mean:
         note(f"no hybrid prior: {found} are predicted no better than by their mean ({quality})")
-        return nothing
+        return None
     penalties = sorted({settings.penalties[place] for place in chosen.values()})
     note(f"hybrid prior from {found} ({quality}; penalty {' and '.join(f'{p:g}' for p in penalties)})")
-    theta = np.stack([weights[sets.index(without[k]), chosen[without[k]]] for k in members])
-    result: Floats = theta[:, 1:] @ features.astype(np.float64).T + theta[:, :1]
-    return result
+    return np.stack([weights[sets.index(without[k]), chosen[without[k]]] for k in members])
 
 
 def _varies(labels: Floats) -> bool:

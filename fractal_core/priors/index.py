@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from fractal_core.errors import StoreError
 
@@ -102,11 +102,18 @@ def _ivf(faiss: Any, vectors: NDArray[np.float32], gpu: bool) -> Index:
     index.cp.niter = TRAINING_ROUNDS
     index.cp.max_points_per_centroid = TRAINING_VECTORS_A_LIST
     # k-means adds up in an order that depends on the number of threads.
-    with _one_thread(faiss):
+    with threadpool_limits(limits=1):
         index.train(vectors)
-    index.add(vectors)
+    # Matrix products, which round by the number of threads, decide which lists a vector is nearest to.
+    with threadpool_limits(limits=1, user_api="blas"):
+        index.add(vectors)
     if gpu:
         index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+
+    def search(queries: NDArray[np.float32], count: int) -> Found:
+        with threadpool_limits(limits=1, user_api="blas"):
+            found: Found = index.search(queries, count)
+        return found
 
     exact = _flat(faiss, vectors, False)
     sample = np.random.default_rng(SEED).permutation(size)
@@ -114,18 +121,18 @@ def _ivf(faiss: Any, vectors: NDArray[np.float32], gpu: bool) -> Index:
     truth = exact.search(vectors[tuning], min(DEPTH + 1, size))
     probes, most = min(4, lists), max(min(16, lists), lists // 4)
     index.nprobe = probes
-    while probes < most and _recall(truth, index.search(vectors[tuning], DEPTH + 1), tuning) < TARGET_RECALL:
+    while probes < most and _recall(truth, search(vectors[tuning], DEPTH + 1), tuning) < TARGET_RECALL:
         probes = min(2 * probes, most)
         index.nprobe = probes
     truth = exact.search(vectors[measuring], min(DEPTH + 1, size))
-    recall = _recall(truth, index.search(vectors[measuring], DEPTH + 1), measuring)
+    recall = _recall(truth, search(vectors[measuring], DEPTH + 1), measuring)
     summary = (
         f"neighbours come from an IVF index ({probes} of {lists} lists searched) with recall@{DEPTH} of {recall:.3f}, "
         f"measured against exact search on {len(measuring):,} of {size:,} distinct sentences"
     )
     if recall < TARGET_RECALL:
         summary += '; set priors.index = "flat" for exact neighbours'
-    return Index(size, False, index.search, summary)
+    return Index(size, False, search, summary)
 
 
 def _recall(truth: Found, found: Found, own: NDArray[np.int64]) -> float:
@@ -139,13 +146,3 @@ def _recall(truth: Found, found: Found, own: NDArray[np.int64]) -> float:
         return 1.0
     hits = (actual >= expected[:, depth - 1 : depth] - SIMILARITY_ERROR).sum(axis=1)
     return float(np.minimum(hits, depth).mean() / depth)
-
-
-@contextmanager
-def _one_thread(faiss: Any) -> Iterator[None]:
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(threads)

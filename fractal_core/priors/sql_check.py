@@ -68,10 +68,12 @@ def _check_repeatable(nodes: list[dict[str, Any]], changing: Collection[str]) ->
             if name not in _ROW_MAKERS:
                 raise QueryError(f"priors.sql may not read from {name}(); it can read the tables of the run alone.")
         elif "function_name" in node and node["function_name"].lower() in changing:
-            raise QueryError(f"priors.sql calls {node['function_name']}(), which is not the same in every run.")
+            raise QueryError(
+                f"priors.sql calls {node['function_name']}(), which is not the same in every run: leave it out."
+            )
         columns = node.get("column_names", [])
         if node.get("type") == "COLUMN_REF" and len(columns) == 1 and columns[0].lower() in _CLOCKS:
-            raise QueryError(f"priors.sql uses {columns[0]}, which is not the same in every run.")
+            raise QueryError(f"priors.sql uses {columns[0]}, which is not the same in every run: leave it out.")
         sample = node.get("sample")
         if sample and not sample["repeatable"]:
             raise QueryError(

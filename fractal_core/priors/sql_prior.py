@@ -84,13 +84,15 @@ def _rows(found: pa.Table, keys: pa.Table) -> NDArray[np.int64]:
             f"they must be text and a whole number, as in table sentences."
         )
     if ids.null_count or index.null_count:
-        raise QueryError(f"priors.sql gives {max(ids.null_count, index.null_count):,} rows whose key is NULL.")
+        raise QueryError(
+            f"priors.sql gives {max(ids.null_count, index.null_count):,} rows whose key is NULL; leave them out."
+        )
     joined = _keyed(found, "place").join(_keyed(keys, "row"), list(KEYS), join_type="left outer").sort_by("place")
     unknown = np.flatnonzero(joined.column("row").is_null().to_numpy())
     if len(unknown):
         raise QueryError(
             f"priors.sql gives {len(unknown):,} rows for sentences that are not there, the first being "
-            f"{_name(found, int(unknown[0]))}."
+            f"{_name(found, int(unknown[0]))}; take the keys from table sentences."
         )
     rows: NDArray[np.int64] = joined.column("row").to_numpy().astype(np.int64)
     twice = np.flatnonzero(np.bincount(rows, minlength=1) > 1)

@@ -1,71 +1,31 @@
-"""Committed artefacts: the manifest, and reading the tables and files that it lists, or saying how they are damaged."""
+"""Committed artefacts: reading the tables and files that the manifest lists, or saying how they are damaged."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fractal_core.errors import StoreError
-from fractal_core.store.canonical import canonical_json, digest, file_digest
-from fractal_core.store.recipe import Recipe
+from fractal_core.store.manifest import Manifest, manifest_path, read_manifest
+from fractal_core.store.verifying import has_content, is_content
 from fractal_core.store.workspace import Workspace
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@dataclass(frozen=True)
-class FileEntry:
-    """A file of an artefact: its name, size in bytes and SHA-256; for a table also its rows and column digests."""
+class DamagedArtefactError(StoreError):
+    """An artefact is damaged; it has been withdrawn, so that stage `origin` will be computed again."""
 
-    name: str
-    bytes: int
-    sha256: str
-    rows: int | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What was committed: readers see exactly this.
-
-    `withdrawn` says what was found wrong with its files by reading them; such an artefact is computed again.
-    `rows_reused` of its rows were taken from earlier artefacts.
-    """
-
-    recipe: Recipe
-    folder: str
-    generation: int
-    tables: Mapping[str, FileEntry]
-    files: Mapping[str, FileEntry]
-    rows_in: int
-    seconds: float
-    created: str
-    notes: list[str]
-    withdrawn: str = ""
-    rows_reused: int = 0
-
-    def to_json(self) -> bytes:
-        """Return the manifest as canonical JSON, with the SHA-256 of all else in it."""
-        values = asdict(self)
-        return canonical_json({**values, "sha256": digest(canonical_json(values))})
-
-    @classmethod
-    def from_json(cls, content: bytes) -> Manifest:
-        """Read a manifest; raises ValueError, KeyError or TypeError if it is not one, or not as it was written."""
-        raw: dict[str, Any] = json.loads(content)
-        # The first manifests had none. A damaged name of this key is an unknown key, and found below.
-        expected = raw.pop("sha256", None)
-        if expected is not None and digest(canonical_json(raw)) != expected:
-            raise ValueError("its content is not what was written")
-        recipe = Recipe(**raw.pop("recipe"))
-        tables = {name: FileEntry(**entry) for name, entry in raw.pop("tables").items()}
-        files = {name: FileEntry(**entry) for name, entry in raw.pop("files").items()}
-        return cls(recipe=recipe, tables=tables, files=files, **raw)
+    def __init__(self, damage: str, origin: str, doing: str = "") -> None:
+        """Say what is damaged, which stage made it, and what could not be done (the start of the sentence)."""
+        super().__init__(f"{doing}{damage}; run again, and stage {origin} computes it anew.")
+        self.damage = damage
+        self.origin = origin
 
 
 @dataclass(frozen=True)
@@ -93,8 +53,7 @@ class Artefact:
 
     def path(self, name: str) -> Path:
         """Return the path of a table's Parquet file or of another file, by its name."""
-        entry = self.manifest.tables.get(name) or self.manifest.files[name]
-        return self.folder / entry.name
+        return self.folder / self.manifest.entry(name).name
 
     def input_digests(self, name: str, columns: tuple[str, ...]) -> dict[str, str]:
         """Return "name.column" -> content digest for the columns of a table that a stage reads."""
@@ -105,16 +64,23 @@ class Artefact:
         """Say which file is missing, of the wrong size or (deep) of the wrong content; None if it is whole."""
         if self.manifest.withdrawn:
             return self.manifest.withdrawn
-        for entry in (*self.manifest.tables.values(), *self.manifest.files.values()):
+        for entry in self.manifest.entries:
             path = self.folder / entry.name
             if not path.is_file():
                 return f"{path} is missing"
             size = path.stat().st_size
             if size != entry.bytes:
                 return f"{path} has {size} bytes, its manifest says {entry.bytes}"
-            if deep and file_digest(path) != entry.sha256:
-                return f"{path} has other content than its manifest says"
+            if deep and (damage := _content_damage(path, entry.sha256, is_content)):
+                return damage
         return None
+
+    def damage_of(self, name: str) -> str | None:
+        """Say what is wrong with the artefact or the content of one of its tables or files; None if it is whole.
+
+        A content is read once in a process, unless the file is written again.
+        """
+        return self.damage() or _content_damage(self.path(name), self.manifest.entry(name).sha256, has_content)
 
     def withdraw(self, damage: str) -> None:
         """Mark the artefact as damaged, so that no reader uses it and the next run computes it again.
@@ -125,65 +91,95 @@ class Artefact:
         current = find_artefact(self.workspace, self.stage, self.fingerprint)
         if current is not None and current.manifest == self.manifest and self.damage() is None:
             path = manifest_path(self.workspace, self.stage, self.fingerprint)
-            self.workspace.write_file(path, replace(self.manifest, withdrawn=damage).to_json())
+            with suppress(OSError):  # where nothing can be written, whoever reads the content finds it again
+                self.workspace.write_file(path, replace(self.manifest, withdrawn=damage).to_json())
+
+    def withdrawn(self, damage: str, doing: str = "") -> DamagedArtefactError:
+        """Withdraw the artefact and return the error that says so; `doing` is the start of its sentence."""
+        self.withdraw(damage)
+        return DamagedArtefactError(damage, self.stage, doing)
+
+    def check(self, name: str, doing: str = "") -> None:
+        """Make sure that a table or file has the content it was written with, as `damage_of` does.
+
+        Args:
+            name: of the table or file.
+            doing: what cannot be done otherwise, for the message: "Stage train cannot use its input: ".
+
+        Raises:
+            DamagedArtefactError: if it has not; the artefact has been withdrawn then.
+        """
+        damage = self.damage_of(name)
+        if damage:
+            raise self.withdrawn(damage, doing)
 
     def table(self, name: str, columns: tuple[str, ...] | None = None) -> pa.Table:
-        """Read a table, or some columns of it in the order asked for."""
+        """Read a table, or some columns of it in the order asked for; raises DamagedArtefactError."""
         import pyarrow.parquet as pq
 
-        path, chosen = self.path(name), None if columns is None else list(columns)
-        with self._reading(path):
+        with self._reading(name) as path:
+            chosen = None if columns is None else list(columns)
             return pq.read_table(path, columns=chosen, memory_map=True, page_checksum_verification=True)
 
     def batches(self, name: str, columns: tuple[str, ...], rows: int) -> Iterator[pa.RecordBatch]:
-        """Stream columns of a table in batches of at most `rows` rows, in order."""
+        """Stream columns of a table in batches of at most `rows` rows, in order; raises DamagedArtefactError."""
         import pyarrow.parquet as pq
 
-        path = self.path(name)
-        with self._reading(path):
+        with self._reading(name) as path:
             file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
         with file:
             batches = file.iter_batches(batch_size=rows, columns=list(columns))
             while True:
-                with self._reading(path):
+                with self._open(path):
                     batch = next(batches, None)
                 if batch is None:
                     return
                 yield batch.select(list(columns))
 
     def group_rows(self, name: str) -> list[int]:
-        """Return the rows of each row group of a table."""
+        """Return the rows of each row group of a table; raises DamagedArtefactError."""
         import pyarrow.parquet as pq
 
-        path = self.path(name)
-        with self._reading(path):
+        with self._reading(name) as path:
             metadata = pq.read_metadata(path)
             return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
 
     def group(self, name: str, columns: tuple[str, ...], number: int) -> pa.Table:
-        """Read columns of one row group of a table."""
+        """Read columns of one row group of a table; raises DamagedArtefactError."""
         import pyarrow.parquet as pq
 
-        path = self.path(name)
-        with self._reading(path), pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
+        with (
+            self._reading(name) as path,
+            pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file,
+        ):
             return file.read_row_group(number, columns=list(columns)).select(list(columns))
 
     @contextmanager
-    def _reading(self, path: Path) -> Iterator[None]:
-        """Turn what pyarrow says of a damaged file into a sentence, and withdraw the artefact if it is damaged."""
+    def _reading(self, name: str) -> Iterator[Path]:
+        """Let a table be read if it has the content it was written with.
+
+        The pages of a Parquet file have checksums, its footer has none: a bit flipped there gives other rows, or any
+        error.
+        """
+        self.check(name)
+        with self._open(path := self.path(name)):
+            yield path
+
+    @contextmanager
+    def _open(self, path: Path) -> Iterator[None]:
+        """Turn what pyarrow says of a file that was damaged after it was checked into a sentence."""
         try:
             yield
-        except (OSError, ValueError) as error:
+        except Exception as error:
             damage = self.damage(deep=True)
-            if damage is None:
-                raise StoreError(f"{path} cannot be read ({' '.join(str(error).split())}).") from error
-            self.withdraw(damage)
-            raise StoreError(f"{damage}; run again, and stage {self.stage} computes it anew.") from error
-
-
-def manifest_path(workspace: Workspace, stage: str, fingerprint: str) -> Path:
-    """Return where the manifest of an artefact lies once it is committed."""
-    return workspace.manifests / f"{stage}-{fingerprint}.json"
+            if damage:
+                raise self.withdrawn(damage) from error
+            if isinstance(error, (OSError, ValueError)):
+                raise StoreError(
+                    f"{path} cannot be read ({' '.join(str(error).split())}), though its content is as it was written; "
+                    "mend that and run again."
+                ) from error
+            raise
 
 
 def find_artefact(workspace: Workspace, stage: str, fingerprint: str) -> Artefact | None:
@@ -192,11 +188,26 @@ def find_artefact(workspace: Workspace, stage: str, fingerprint: str) -> Artefac
     return None if manifest is None else Artefact(workspace, fingerprint, manifest)
 
 
-def read_manifest(path: Path) -> tuple[Manifest | None, str]:
-    """Return the manifest at `path`, or None and in words what is wrong with it (nothing if there is none)."""
+def find_whole(workspace: Workspace, stage: str, fingerprint: str) -> tuple[Artefact | None, str]:
+    """Return the committed artefact if it is there and no damage is seen without reading it.
+
+    Returns:
+        The artefact, and nothing; or None, and in words what is wrong with it: nothing if there is none.
+    """
+    manifest, damage = read_manifest(manifest_path(workspace, stage, fingerprint))
+    if manifest is None:
+        return None, damage
+    artefact = Artefact(workspace, fingerprint, manifest)
+    damage = artefact.damage() or ""
+    return (None, damage) if damage else (artefact, "")
+
+
+def _content_damage(path: Path, sha256: str, has_content: Callable[[Path, str], bool]) -> str | None:
+    """Say what is wrong with the content of a file, as `has_content` sees it; None if nothing is."""
     try:
-        return Manifest.from_json(path.read_bytes()), ""
-    except FileNotFoundError:
-        return None, ""
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return None, f"{path} is damaged ({type(error).__name__}: {' '.join(str(error).split())})"
+        return None if has_content(path, sha256) else f"{path} has other content than its manifest says"
+    except OSError as error:
+        # A sector that cannot be read, or the file went this moment. What is forbidden is not damaged.
+        if error.errno not in (errno.EIO, errno.ENOENT):
+            raise
+        return f"{path} cannot be read ({error.strerror})"

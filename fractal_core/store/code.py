@@ -29,7 +29,7 @@ def code_digests(module: str, root: Path = _ROOT) -> dict[str, str]:
     if _source(module, root) is None:
         raise ModuleNotFoundError(f"{module} is not a module of {PACKAGE} in {root}")
     found: dict[str, str] = {}
-    waiting = [module]
+    waiting = [module, *_packages(module)]
     while waiting:
         name = waiting.pop()
         source = _source(name, root)
@@ -74,8 +74,12 @@ def _imports(tree: ast.Module, module: str, *, is_package: bool) -> list[str]:
             names.append(base)
             names += [f"{base}.{alias.name}" for alias in node.names]
     reached = [name for name in names if name.split(".")[0] == PACKAGE]
-    packages = [".".join(name.split(".")[:end]) for name in reached for end in range(1, name.count(".") + 1)]
-    return sorted({*reached, *packages})
+    return sorted({*reached, *(package for name in reached for package in _packages(name))})
+
+
+def _packages(module: str) -> list[str]:
+    """Return the packages that are imported on the way to a module."""
+    return [module[:end] for end, character in enumerate(module) if character == "."]
 
 
 def _runtime_nodes(tree: ast.AST) -> list[ast.AST]:

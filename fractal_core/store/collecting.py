@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from fractal_core.errors import StoreError
-from fractal_core.store.artefact import read_manifest
 from fractal_core.store.failures import storage_error
 from fractal_core.store.faults import reach
 from fractal_core.store.leftovers import Garbage, leftovers, may_use, size_of, split_name
 from fractal_core.store.locks import LockHeldError, lock
+from fractal_core.store.manifest import read_manifest
 from fractal_core.store.runs import RunRecord, list_runs
 from fractal_core.store.using import alone
 from fractal_core.store.workspace import Workspace
@@ -106,5 +106,6 @@ def _move(item: Garbage, to: Path) -> None:
             pass
         return
     for path in item.paths:
+        reach("gc", path.name)
         if path.exists():
             path.rename(to / path.name)

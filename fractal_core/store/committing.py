@@ -6,10 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
-from fractal_core.store.artefact import Artefact, manifest_path
-from fractal_core.store.checking import remember_content
+from fractal_core.store.artefact import Artefact
 from fractal_core.store.faults import reach
+from fractal_core.store.manifest import manifest_path
 from fractal_core.store.using import in_use
+from fractal_core.store.verifying import remember_content
 from fractal_core.store.workspace import sync
 
 
@@ -37,5 +38,6 @@ def commit(artefact: Artefact, folder: Path) -> Artefact:
         reach(stage, "before-manifest")
         workspace.write_file(manifest_path(workspace, stage, artefact.fingerprint), artefact.manifest.to_json())
     reach(stage, "after-manifest")
-    remember_content(artefact)
+    for entry in artefact.manifest.entries:
+        remember_content(final / entry.name, entry.sha256)
     return artefact

@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fractal_core.errors import FractalError, StoreError
+from fractal_core.store.faults import reach
 from fractal_core.store.workspace import Workspace
 
 # Prefect's database and a small data set need about half of this.
 LEAST_FREE = 16_000_000
+# What names of files begin with that are made to find out whether a folder can be written, and removed at once.
+PROBE = "probe"
 # Libraries that write files themselves (safetensors, DuckDB, SQLite) say it in their own words.
 _FULL_WORDS = ("no space left", "disk is full", "os error 28", "disk quota exceeded")
 _ELSEWHERE = "name another workspace with --workspace"
@@ -78,9 +81,10 @@ def check_writable(workspace: Workspace) -> None:
     try:
         for folder in (workspace.artefacts, workspace.manifests, workspace.runs, workspace.locks, workspace.tmp):
             folder.mkdir(exist_ok=True)
-            probe = folder / workspace.temporary("probe").name
+            probe = folder / workspace.temporary(PROBE).name
             try:
                 probe.touch()
+                reach(folder.name, "probe")
             finally:
                 probe.unlink(missing_ok=True)
         free = shutil.disk_usage(workspace.root).free

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fractal_core.errors import StoreError
-from fractal_core.store.artefact import Artefact, FileEntry
+from fractal_core.store.artefact import Artefact
 from fractal_core.store.canonical import file_digest
+from fractal_core.store.manifest import FileEntry
 from fractal_core.store.stage import Stage
 from fractal_core.store.writing import TableWriter
 from fractal_core.tables import TABLES
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from fractal_core.store.stage import Predecessor
 
 
 class ArtefactInputs:
@@ -27,10 +30,14 @@ class ArtefactInputs:
         reads_files: Collection[str],
         upstream: Mapping[str, Artefact],
         sources: Mapping[str, list[Path]],
-        earlier: Sequence[Artefact] = (),
+        earlier: Callable[[], Sequence[Artefact]] = tuple,
+        continued: Predecessor | None = None,
     ) -> None:
-        """Bind a stage's declared names ("stage.table" with columns, "stage.file") to artefacts and external files."""
-        self._earlier = earlier
+        """Bind a stage's declared names ("stage.table" with columns, "stage.file") to artefacts and external files.
+
+        What the stage made of other inputs is looked for, and compared with its digests, only if it asks.
+        """
+        self._earlier, self._continued = earlier, continued
         self._columns = {key.split(".", 1)[1]: columns for key, columns in reads.items()}
         self._origin = {key.split(".", 1)[1]: upstream[key.split(".", 1)[0]] for key in reads}
         self._files = {key.split(".", 1)[1]: upstream[key.split(".", 1)[0]] for key in reads_files}
@@ -58,7 +65,11 @@ class ArtefactInputs:
 
     def earlier(self) -> Sequence[Artefact]:
         """Return what the stage made of other inputs."""
-        return self._earlier
+        return self._earlier()
+
+    def continued(self) -> Predecessor | None:
+        """Return the earlier result that this one goes on from."""
+        return self._continued
 
     @property
     def total_rows(self) -> int:
@@ -107,13 +118,16 @@ class OutputFolder:
         for name, entry in tables.items():
             if had_input and not entry.rows and name not in self._stage.may_be_empty:
                 raise StoreError(
-                    f"Stage {self._stage.name} had input but made no row of table {name}; this is a defect."
+                    f"Stage {self._stage.name} had input but made no row of table {name}: a defect of fractal, please "
+                    "report it."
                 )
         files = {}
         for name in self._stage.files:
             path = self.folder / name
             if not path.is_file():
-                raise StoreError(f"Stage {self._stage.name} did not write its file {name}; this is a defect.")
+                raise StoreError(
+                    f"Stage {self._stage.name} did not write its file {name}: a defect of fractal, please report it."
+                )
             files[name] = FileEntry(name=name, bytes=path.stat().st_size, sha256=file_digest(path))
         return tables, files
 

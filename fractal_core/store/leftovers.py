@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fractal_core.store.artefact import read_manifest
+from fractal_core.store.failures import PROBE
 from fractal_core.store.locks import is_locked
+from fractal_core.store.manifest import read_manifest
 from fractal_core.store.runs import RunRecord
 from fractal_core.store.workspace import Workspace
 
@@ -18,7 +19,8 @@ Kind = Literal["run", "artefact", "folder", "temporary", "lock"]
 
 # Temporary folders of stages bear the name of the lock that their process holds.
 _OF_A_STAGE = re.compile(r"(?P<lock>.+-[0-9a-f]{64})-\d+-[0-9a-f]{12}(-scratch)?")
-_MADE_AND_MOVED_AT_ONCE = ("file-", "collected-")
+_MADE_AND_MOVED_AT_ONCE = ("file-", "collected-", f"{PROBE}-")
+_PROBED = ("artefacts", "locks", "manifests", "runs")
 _DAY = 86_400.0
 
 
@@ -43,6 +45,7 @@ def leftovers(workspace: Workspace, runs: Sequence[RunRecord]) -> list[Garbage]:
         runs: the records of all runs.
     """
     temporary = [path for path in sorted(workspace.tmp.iterdir()) if _is_dead(path, workspace)]
+    temporary += [path for folder in _PROBED for path in sorted((workspace.root / folder).glob(f"{PROBE}-*"))]
     locks = [path for path in sorted(workspace.locks.glob("*.lock")) if not is_locked(path)]
     return [
         *(_garbage(workspace, "folder", path) for path in _unlisted(workspace, runs)),
@@ -76,7 +79,7 @@ def _unlisted(workspace: Workspace, runs: Sequence[RunRecord]) -> Iterator[Path]
     manifests = [read_manifest(path)[0] for path in workspace.manifests.glob("*.json")]
     listed = {manifest.folder for manifest in manifests if manifest is not None}
     for path in sorted(workspace.artefacts.iterdir()):
-        if path.name not in listed and not may_use(runs, *split_name(path.name)):
+        if path.name not in listed and not path.name.startswith(PROBE) and not may_use(runs, *split_name(path.name)):
             yield path
 
 

@@ -76,20 +76,32 @@ def lock(
 
 def is_locked(path: Path) -> bool:
     """Tell whether a process holds the lock at `path`, as far as that can be seen from here."""
+    held, holder = _look(path)
+    return held or holder is not None
+
+
+def holder_elsewhere(path: Path) -> Holder | None:
+    """Return who took the lock at `path` on another machine and may be dead by now; None if there is no such doubt."""
+    held, holder = _look(path)
+    return None if held else holder
+
+
+def _look(path: Path) -> tuple[bool, Holder | None]:
+    """Return whether the kernel knows a process that holds the lock, and who took it if that was on another machine."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
-        return False
+        return False, None
     except PermissionError:
-        return True
+        return True, None
     try:
         # Two who ask at once must not take each other for the holder, so the question is for a shared lock.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        return True, None
     else:
         holder = _read_holder(path)
-        return holder is not None and holder.elsewhere
+        return False, holder if holder is not None and holder.elsewhere else None
     finally:
         os.close(descriptor)
 

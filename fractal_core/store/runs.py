@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from fractal_core.store.canonical import canonical_json
+from fractal_core.store.canonical import read_sealed, sealed_json
 from fractal_core.store.locks import is_locked, lock
 from fractal_core.store.workspace import Workspace
 
@@ -76,9 +76,16 @@ def finished(run: RunRecord, state: State, error: str | None = None) -> RunRecor
     return replace(run, state=state, error=error, ended=_now())
 
 
+def seconds_of(run: RunRecord) -> float | None:
+    """Return the wall time of a run in seconds; None if it has not ended, or nobody recorded when."""
+    if run.ended is None:
+        return None
+    return (datetime.fromisoformat(run.ended) - datetime.fromisoformat(run.started)).total_seconds()
+
+
 def save_run(workspace: Workspace, run: RunRecord) -> None:
     """Write a run's record, whole."""
-    workspace.write_file(workspace.runs / f"{run.run_id}.json", canonical_json(asdict(run)))
+    workspace.write_file(workspace.runs / f"{run.run_id}.json", sealed_json(asdict(run)))
 
 
 def alive(workspace: Workspace, run: RunRecord) -> AbstractContextManager[object]:
@@ -140,7 +147,7 @@ def _is_dead(workspace: Workspace, run: RunRecord) -> bool:
 def _read_run(path: Path) -> RunRecord | None:
     """Read a record; None if it was removed meanwhile, one that says so if it is none."""
     try:
-        run = _format().validate_json(path.read_bytes())
+        run = _format().validate_python(read_sealed(path.read_bytes()))
         for moment in (run.started, run.ended or run.started):
             if datetime.fromisoformat(moment).tzinfo is None:
                 raise ValueError(f"{moment} has no time zone")

@@ -32,6 +32,21 @@ class EarlierResult(Protocol):
         """Read columns of one row group of a table."""
 
 
+class Predecessor(Protocol):
+    """The earlier result of a stage that it goes on from, its files compared with their digests."""
+
+    @property
+    def mode(self) -> str:
+        """How it is to be gone on from, as `Continues.mode` has it."""
+
+    @property
+    def run_id(self) -> str:
+        """The newest completed run that has it."""
+
+    def path(self, name: str) -> Path:
+        """Return the path of one of the files that `Continues.files` names."""
+
+
 class Inputs(Protocol):
     """The declared inputs of a stage: only the columns of `Stage.reads_with` can be seen."""
 
@@ -54,6 +69,13 @@ class Inputs(Protocol):
         """Return what this stage made of other inputs, newest first.
 
         A stage may take rows from there that it would make again, bit for bit, and must make the same tables without.
+        """
+
+    def continued(self) -> Predecessor | None:
+        """Return the earlier result that this one goes on from; None if it is to be made anew.
+
+        What the stage makes may depend on its mode and the files it declares (`Stage.continues`), which are part of the
+        recipe, and on which run has it in notes alone.
         """
 
 
@@ -98,6 +120,26 @@ StageFunction = Callable[[Inputs, Any, Outputs, Runtime], None]
 
 
 @dataclass(frozen=True)
+class Continues:
+    """How a stage goes on from an earlier result of its own (`fractal_core.store.continuing`).
+
+    Attributes:
+        what: the result in words.
+        files: those of its files that it then reads.
+        mode: how a configuration wants it; None if it wants a result made anew.
+        alike: stages among those it reads from whose code, parameters and sources must be those of the earlier run, or
+            what they make now could not be read as it was then.
+        same: inputs whose content must be that of the earlier result.
+    """
+
+    what: str
+    files: tuple[str, ...]
+    mode: Callable[[RunConfig], str | None]
+    alike: tuple[str, ...] = ()
+    same: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Stage:
     """A pure function from input artefacts and parameters to tables, described without importing it.
 
@@ -114,6 +156,7 @@ class Stage:
         sources: external files whose content is an input, by name.
         libraries: distributions whose version can change its result.
         may_be_empty: tables that may have no rows although the stage had input.
+        continues: how it goes on from an earlier result of its own, if it can.
         summary: one line for `fractal plan` and the documentation.
     """
 
@@ -129,6 +172,7 @@ class Stage:
     sources: Callable[[RunConfig], Mapping[str, list[Path]]] = field(default=lambda config: {})
     libraries: tuple[str, ...] = ()
     may_be_empty: tuple[str, ...] = ()
+    continues: Continues | None = None
 
     @property
     def module(self) -> str:

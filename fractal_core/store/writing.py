@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fractal_core.store.artefact import FileEntry
 from fractal_core.store.canonical import file_digest
 from fractal_core.store.content import update_with_array
+from fractal_core.store.manifest import FileEntry
 
 if TYPE_CHECKING:
     from fractal_core.tables import Table

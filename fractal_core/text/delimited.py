@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import BinaryIO
 
 from fractal_core.errors import InputError
+from fractal_core.text.keys import RowKeys
 from fractal_core.text.records import Fault, RawRow, printable
 
 # A quote that is never closed swallows what follows it: at this many characters we stop looking for its end.
@@ -41,7 +42,11 @@ class _Lines:
 
 
 def delimited_rows(
-    stream: BinaryIO, delimiter: str, source: str, on_columns: Callable[[Sequence[str]], None]
+    stream: BinaryIO,
+    delimiter: str,
+    source: str,
+    on_columns: Callable[[Sequence[str]], None],
+    known: Container[bytes] = (),
 ) -> Iterator[RawRow]:
     """Parse CSV with a header; `line` is the physical line on which a record starts.
 
@@ -53,6 +58,7 @@ def delimited_rows(
         delimiter: what separates cells.
         source: the file's name in messages.
         on_columns: told the header before the first row.
+        known: keys of rows whose values are not wanted.
 
     Yields:
         Rows with text or None (an empty cell) as values.
@@ -64,12 +70,19 @@ def delimited_rows(
     csv.field_size_limit(FIELD_CHARACTERS)
     lines = _Lines(io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline=""))
     header: list[str] | None = None
+    keys = RowKeys(delimiter)
     for line, cells, raw in _records(lines, delimiter):
         if header is None and not isinstance(cells, Fault):
             header = _header(cells, source)
+            keys = RowKeys(delimiter, header)
             on_columns(header)
+            continue
+        if isinstance(cells, Fault):
+            key = keys.of_fault(cells, printable(raw))
         else:
-            yield RawRow(line, _values(cells, header or [], raw), printable(raw), typed=False)
+            key = keys.of(raw.encode("utf-8", "surrogateescape"))
+        values = None if key in known else _values(cells, header or [], raw)
+        yield RawRow(line, key, values, printable(raw), typed=False)
 
 
 def _records(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str] | Fault, str]]:

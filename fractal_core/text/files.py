@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fractal_core.errors import InputError
-from fractal_core.text.splits import SPLIT_NAMES
+from fractal_core.text.splits import SPLIT_NAMES, SPLITS
 
 TEXT_FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
 BINARY_FORMATS = {".parquet": "parquet", ".arrow": "arrow"}
@@ -18,6 +18,14 @@ KNOWN_SUFFIXES = (*TEXT_FORMATS, *(f"{suffix}.gz" for suffix in TEXT_FORMATS), *
 
 
 _SPLIT_NAME = re.compile(r"(train|dev|val|valid|validation|test)(-\d+-of-\d+)?\.", re.IGNORECASE)
+
+
+class InputFile(NamedTuple):
+    """A file with responses: where it is, what it is called in tables and messages, and the split its name says."""
+
+    path: Path
+    source: str
+    split: str
 
 
 class Format(NamedTuple):
@@ -48,10 +56,14 @@ def _known_format(name: str) -> Format | None:
     return Format(plain, False) if plain else None
 
 
-def input_files(paths: list[Path]) -> list[Path]:
+def input_files(paths: list[Path], exported: Path | None = None) -> list[Path]:
     """Expand files and folders into the sorted list of data files, each once.
 
     In folders, files of other suffixes and names that begin with "_" or "." are skipped; a file named outright is not.
+
+    Args:
+        paths: files and folders.
+        exported: the file that runs write, which is no input if it lies in one of the folders.
 
     Raises:
         InputError: if a path does not exist, a folder has no data files, or the suffix of a named file is unknown.
@@ -61,7 +73,7 @@ def input_files(paths: list[Path]) -> list[Path]:
         # Not resolve(): a link may have the suffix that its target lacks, as in a hub cache.
         path = Path(os.path.abspath(given))
         if path.is_dir():
-            inside = list(_data_files(path))
+            inside = [file for file in _data_files(path) if exported is None or file != Path(os.path.abspath(exported))]
             if not inside:
                 raise InputError(
                     f"No data files in the folder {path}: none of its files ends in {', '.join(KNOWN_SUFFIXES)}."
@@ -88,6 +100,28 @@ def files_by_split(files: list[Path]) -> dict[str, list[Path]]:
         groups.setdefault(SPLIT_NAMES[found[1].lower()] if found else "", []).append(path)
     named = groups.keys() - {""}
     return groups if "train" in named and len(named) > 1 else {"": files}
+
+
+def _source(split: str, kind: Format) -> str:
+    return ".".join(("input", *([split] if split else []), kind.name, *(["gz"] if kind.gzipped else [])))
+
+
+# Names under which stage read declares its input files -> the split that the files' names say, "" if they say none.
+SOURCE_SPLITS = {
+    _source(split, Format(name, gzipped)): split
+    for split in ("", *SPLITS)
+    for name in (*TEXT_FORMATS.values(), *BINARY_FORMATS.values())
+    for gzipped in (False, True)
+}
+
+
+def input_sources(files: list[Path]) -> dict[str, list[Path]]:
+    """Group files by all that their names say of their content, split and format, as names of `SOURCE_SPLITS`."""
+    sources: dict[str, list[Path]] = {}
+    for split, paths in files_by_split(files).items():
+        for path in paths:
+            sources.setdefault(_source(split, file_format(path)), []).append(path)
+    return dict(sorted(sources.items()))
 
 
 def _data_files(folder: Path) -> Iterator[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractal_core.text.labels import LabelRule, finite, number_of
-from fractal_core.text.records import Fault, shown
+from fractal_core.text.records import Fault, mistyped, shown
 
 UNLABELLED = -1
 
@@ -31,22 +31,23 @@ def given_spans(spans: object, sentences: object, response: str) -> list[list[in
 
 def _checked_spans(spans: object, response: str) -> list[list[int]]:
     if not isinstance(spans, list):
-        raise Fault("spans are not a list", shown(spans))
+        raise Fault("spans are not a list", mistyped(spans))
     checked: list[list[int]] = []
     previous = 0
     for index, span in enumerate(spans):
-        where = f"span {index} is {shown(span)}"
         if not (isinstance(span, list) and len(span) == 2 and all(type(offset) is int for offset in span)):
-            raise Fault("span is not a pair of whole numbers", where)
+            raise _fault("span is not a pair of whole numbers", "span", index, span)
         start, end = span
         if start >= end:
-            raise Fault("span ends before it begins", where)
+            raise _fault("span ends before it begins", "span", index, span)
         if start < 0 or end > len(response):
-            raise Fault("span lies outside the response", f"{where}, the response has {len(response)} characters")
+            more = f", the response has {len(response)} characters"
+            raise _fault("span lies outside the response", "span", index, span, more)
         if start < previous:
-            raise Fault("spans overlap or are out of order", f"{where}, the one before ends at {previous}")
+            more = f", the one before ends at {previous}"
+            raise _fault("spans overlap or are out of order", "span", index, span, more)
         if response[start:end].isspace():
-            raise Fault("span has no text", where)
+            raise _fault("span has no text", "span", index, span)
         checked.append([start, end])
         previous = end
     return checked
@@ -54,19 +55,19 @@ def _checked_spans(spans: object, response: str) -> list[list[int]]:
 
 def _found_sentences(sentences: object, response: str) -> list[list[int]]:
     if not isinstance(sentences, list):
-        raise Fault("sentences are not a list of text", shown(sentences))
+        raise Fault("sentences are not a list of text", mistyped(sentences))
     found: list[list[int]] = []
     cursor = 0
     for index, sentence in enumerate(sentences):
-        where = f"sentence {index} is {shown(sentence)}"
         if not isinstance(sentence, str):
-            raise Fault("sentences are not a list of text", where)
+            raise Fault("sentences are not a list of text", f"sentence {index} is {mistyped(sentence)}")
         text = sentence.strip()
         if not text:
-            raise Fault("sentence has no text", where)
+            raise _fault("sentence has no text", "sentence", index, sentence)
         start = response.find(text, cursor)
         if start < 0:
-            raise Fault("sentence not found in the response", f"{where}, looked for from character {cursor}")
+            more = f", looked for from character {cursor}"
+            raise _fault("sentence not found in the response", "sentence", index, sentence, more)
         cursor = start + len(text)
         found.append([start, cursor])
     return found
@@ -87,7 +88,7 @@ def given_gold(labels: object, spans: list[list[int]] | None, rule: LabelRule) -
     if labels is None or labels == []:
         return None
     if not isinstance(labels, list):
-        raise Fault("sentence labels are not a list", shown(labels))
+        raise Fault("sentence labels are not a list", mistyped(labels))
     if spans is None:
         raise Fault("sentence labels without sentences", f"{len(labels)} labels, but neither spans nor sentences")
     if len(labels) != len(spans):
@@ -98,19 +99,22 @@ def given_gold(labels: object, spans: list[list[int]] | None, rule: LabelRule) -
 def _gold(label: object, index: int, rule: LabelRule) -> float | None:
     if label is None:
         return None
-    where = f"label {index} is {shown(label)}"
     number = number_of(label)
     if number is None:
-        raise Fault("sentence label is not a number", where)
+        raise Fault("sentence label is not a number", f"label {index} is {mistyped(label)}")
     if rule.kind == "real":
-        return finite(number, Fault("sentence label outside its range", f"{where}, not a finite number"))
+        value = finite(number)
+        if value is None:
+            raise _fault("sentence label outside its range", "label", index, label, ", not a finite number")
+        return value
     if number == UNLABELLED:
         return None
     highest = rule.grades if rule.kind == "ordinal" else 1
     if not 0 <= number <= highest:
-        raise Fault("sentence label outside its range", f"{where}, not in 0..{highest}, null or -1")
+        more = f", not in 0..{highest}, null or -1"
+        raise _fault("sentence label outside its range", "label", index, label, more)
     if rule.kind == "ordinal" and number != int(number):
-        raise Fault("sentence label is not a grade", f"{where}, not a whole number")
+        raise _fault("sentence label is not a grade", "label", index, label, ", not a whole number")
     return float(number)
 
 
@@ -138,8 +142,14 @@ def given_prior(prior: object, spans: list[list[int]] | None) -> list[float | No
 def _belief(belief: object, index: int) -> float | None:
     if belief is None:
         return None
-    fault = Fault("prior is not a finite number", f"prior {index} is {shown(belief)}")
     number = number_of(belief)
     if number is None:
-        raise fault
-    return finite(number, fault)
+        raise Fault("prior is not a finite number", f"prior {index} is {mistyped(belief)}")
+    value = finite(number)
+    if value is None:
+        raise _fault("prior is not a finite number", "prior", index, belief)
+    return value
+
+
+def _fault(reason: str, what: str, index: int, value: object, more: str = "") -> Fault:
+    return Fault(reason, f"{what} {index} is {shown(value)}{more}")

@@ -7,13 +7,15 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from fractal_core.label_kinds import settled_kind
-from fractal_core.text.records import Fault, shown
+from fractal_core.text.records import Fault, mistyped, shown
 
 if TYPE_CHECKING:
     from fractal_core.label_kinds import LabelKind, SettledKind
 
 Number = int | float | Decimal
 
+# A tuple, since `isinstance` with a union that is written out makes the union at each call.
+_NUMBERS = (int, float, Decimal)
 _TRUTH = {"true": 1.0, "false": 0.0}
 # Preference in the input -> whether the first text of the pair is preferred.
 _FIRST_PREFERRED = {1.0: 1.0, 2.0: 0.0, 0.0: 0.5}
@@ -69,10 +71,10 @@ def response_label(
         fits, allowed = 0 <= number <= rule.grades, f"0 to {rule.grades}"
     else:
         fits, allowed = True, "finite numbers"
-    fault = Fault("label outside its range", f"{column} = {shown(value)}, {rule.asked} takes {allowed}")
-    if not fits:
-        raise fault
-    return finite(number, fault)
+    label = finite(number) if fits else None
+    if label is None:
+        raise Fault("label outside its range", f"{column} = {shown(value)}, {rule.asked} takes {allowed}")
+    return label
 
 
 def first_preferred(value: object, typed: bool, column: str) -> float | None:
@@ -92,7 +94,7 @@ def first_preferred(value: object, typed: bool, column: str) -> float | None:
 def number_of(value: object) -> Number | None:
     """Return a value that is a number, booleans included; None for anything else, NaN included."""
     # Not math.isnan: it fails on whole numbers too big for a float.
-    return value if isinstance(value, int | float | Decimal) and value == value else None
+    return value if isinstance(value, _NUMBERS) and value == value else None
 
 
 def number_in(text: str) -> float | None:
@@ -106,15 +108,13 @@ def number_in(text: str) -> float | None:
         return None
 
 
-def finite(number: Number, fault: Fault) -> float:
-    """Return a number as a float; raises the fault if it is infinite or too big for one."""
+def finite(number: Number) -> float | None:
+    """Return a number as a float; None if it is infinite or too big for one."""
     try:
         value = float(number)
     except OverflowError:
-        raise fault from None
-    if math.isinf(value):
-        raise fault
-    return value
+        return None
+    return None if math.isinf(value) else value
 
 
 def _cell_number(value: object, typed: bool, column: str, what: str) -> Number | None:
@@ -122,7 +122,7 @@ def _cell_number(value: object, typed: bool, column: str, what: str) -> Number |
         return None
     number = number_of(number_in(value) if not typed and isinstance(value, str) else value)
     if number is None:
-        raise Fault(f"{what} is not a number", f"{column} = {shown(value)}")
+        raise Fault(f"{what} is not a number", f"{column} = {mistyped(value)}")
     return number
 
 

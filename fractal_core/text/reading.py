@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import pyarrow.parquet as pq
 
 from fractal_core.errors import InputError
 from fractal_core.label_kinds import settled_kind
-from fractal_core.text.checks import check_columns, check_labels, check_preferences, check_rejects
-from fractal_core.text.files import source_names
+from fractal_core.text.checks import check_columns, check_rejects, needed_columns
+from fractal_core.text.files import SOURCE_SPLITS, InputFile, source_names
+from fractal_core.text.gathered import Gathered
+from fractal_core.text.known import INDEX_FILE, REPEATED_FILE, IndexWriter
 from fractal_core.text.labels import label_rule
-from fractal_core.text.records import RAW_CHARACTERS, REJECTS_SCHEMA, Reject
+from fractal_core.text.learnable import check_labels, check_preferences
+from fractal_core.text.records import OWN_SCHEMA, REJECTS_SCHEMA, RESPONSES_SCHEMA, Reject, raw_text
 from fractal_core.text.rows import raw_rows
-from fractal_core.text.splits import SPLITS, split_of
-from fractal_core.text.spool import SPOOL_SCHEMA, Spool, SpoolWriter
+from fractal_core.text.splits import split_of
+from fractal_core.text.spool import BAD_SCHEMA, KNOWN_SCHEMA, RAW_SCHEMA, VALID_SCHEMA, SpoolWriter
 from fractal_core.text.validation import validate
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Mapping, Sequence
+    from pathlib import Path
+
     from fractal_core.config import Aggregation, Columns
     from fractal_core.label_kinds import LabelKind
-    from fractal_core.store.stage import Inputs, Outputs, Runtime
+    from fractal_core.store.stage import Inputs, Outputs, Progress, Runtime
 
 
 class ReadParams(Protocol):
@@ -41,67 +47,140 @@ def read(inputs: Inputs, params: ReadParams, outputs: Outputs, runtime: Runtime)
     """Read the input files, put bad rows aside, and write the responses in order of their ids.
 
     The result depends neither on the order of files and rows nor on how rows are spread over files, but for the columns
-    source and line; of rows with one id the first by file name and line is kept. A row with two texts and a preference
-    becomes two responses, `id#a` and `id#b`. Memory does not grow with the input.
+    source and line, and for rows with one id: of those in one file the first is kept, of those in several one that is
+    chosen by what the rows are, not by where. A row with two texts and a preference becomes two responses, `id#a` and
+    `id#b`. A row that was read before, with the same configuration, is not parsed and judged again. Memory does not
+    grow with the input, but for about 100 bytes a known row.
 
     Args:
-        inputs: external files "input", as `input_files` expands them, and "input.train", "input.dev" and "input.test"
-            for files whose name says their split; a split column has precedence, a hash of the group comes last.
+        inputs: external files, as `input_sources` groups them by format and by the split that their names say; a split
+            column has precedence, a hash of the group comes last.
         params: names of the columns, aggregation, kind of the labels, highest grade, seed, and the shares of dev, test
             and bad rows.
-        outputs: tables `responses` (by response_id) and `rejects` (by source and line).
+        outputs: tables `responses` (by response_id) and `rejects` (by source and line), and an index of their rows.
         runtime: shows the progress in bytes and notes how many rows were rejected.
 
     Raises:
         InputError: if a file cannot be read or lacks a column, there are no rows or too many bad ones, or the labels
             of the training responses are missing or all the same. Nothing has been written then.
     """
-    splits = {file: split for split in ("", *SPLITS) for file in inputs.sources(f"input.{split}".rstrip("."))}
-    files = sorted(splits)
-    valid, bad = outputs.scratch("valid.parquet"), outputs.scratch("bad.parquet")
-    rows = _spool(splits, params, valid, bad, runtime)
-    if rows == 0:
-        names = ", ".join(str(file) for file in files[:3]) + (", ..." if len(files) > 3 else "")
-        raise InputError(f"The input has no rows ({names}): give files with one response a row.")
-    with Spool(valid, bad, outputs.scratch("spill")) as spool:
-        rejected, reasons = spool.rejected(), spool.reasons()
+    files = _files(inputs)
+    with Gathered(outputs.scratch("spill"), inputs.earlier()) as gathered:
+        valid, bad, known = (outputs.scratch(f"{name}.parquet") for name in ("valid", "bad", "known"))
+        rows = _spool(files, params, gathered.known, _Spools(valid, bad, known), runtime)
+        if rows == 0:
+            names = ", ".join(str(file.path) for file in files[:3]) + (", ..." if len(files) > 3 else "")
+            raise InputError(f"The input has no rows ({names}): give files with one response a row.")
+        gathered.add(files, valid, bad, known)
+        rejected, reasons = gathered.rejected(), gathered.reasons()
         check_rejects(rows, rejected, params.max_reject_fraction, reasons)
+        dealt = gathered.dealt()
+        too_few = dealt.too_few(params.columns.id)
         written = rows
         if params.label_kind == "preference":
-            check_preferences(spool.preferences())
+            check_preferences(gathered.preferences(), too_few)
             written += rows - rejected
         else:
-            check_labels(spool.labels(), settled_kind(params.label_kind, params.aggregation))
+            check_labels(gathered.labels(), settled_kind(params.label_kind, params.aggregation), too_few)
+        raws = outputs.scratch("raws.parquet")
+        _spool_raws(files, gathered.repeated_places(), params, raws)
         with runtime.progress("sort", written) as progress:
-            for name, tables in (("responses", spool.responses()), ("rejects", spool.rejects())):
-                for table in tables:
-                    outputs.write(name, table)
-                    progress.advance(table.num_rows)
+            _write(gathered, raws, outputs, progress)
+    if dealt == (rows - rejected, 1) and too_few and params.dev_fraction + params.test_fraction > 0:
+        runtime.note(f"All responses are in one split: {too_few}.")
     if rejected:
-        counts = ", ".join(f"{reason} {count}" for reason, count, _ in reasons)
+        counts = ", ".join(f"{reason} {count}" for reason, count, *_ in reasons)
         runtime.note(f"Rejected {rejected} of {rows} rows ({counts}): see the table rejects.")
 
 
-def _spool(splits: Mapping[Path, str], params: ReadParams, valid: Path, bad: Path, runtime: Runtime) -> int:
-    """Read and judge all rows, write them to the two files, and return how many there are."""
+class _Spools(NamedTuple):
+    """Where new valid rows, new bad rows, and the places of known rows are spooled."""
+
+    valid: Path
+    bad: Path
+    known: Path
+
+
+def _files(inputs: Inputs) -> list[InputFile]:
+    """Return the input files in order of their paths."""
+    splits = {path: split for name, split in SOURCE_SPLITS.items() for path in inputs.sources(name)}
+    return [InputFile(path, source, splits[path]) for path, source in source_names(sorted(splits)).items()]
+
+
+def _wanted(params: ReadParams) -> list[str]:
+    return [getattr(params.columns, key) for key in type(params.columns).model_fields]
+
+
+def _spool(
+    files: Sequence[InputFile], params: ReadParams, known: Container[bytes], spools: _Spools, runtime: Runtime
+) -> int:
+    """Read all rows, judge the new ones, write them to the spools, and return how many rows there are."""
     count = 0
     rule = label_rule(params.label_kind, params.aggregation, params.grades)
-    wanted = [getattr(params.columns, key) for key in type(params.columns).model_fields]
+    needed = needed_columns(params.columns, params.label_kind).values()
     with (
-        SpoolWriter(valid, SPOOL_SCHEMA) as responses,
-        SpoolWriter(bad, REJECTS_SCHEMA) as rejects,
-        runtime.progress("read", sum(file.stat().st_size for file in splits)) as progress,
+        SpoolWriter(spools.valid, VALID_SCHEMA) as responses,
+        SpoolWriter(spools.bad, BAD_SCHEMA) as rejects,
+        SpoolWriter(spools.known, KNOWN_SCHEMA) as places,
+        runtime.progress("read", sum(file.path.stat().st_size for file in files)) as progress,
     ):
-        for file, source in source_names(sorted(splits)).items():
-            on_columns = partial(check_columns, source, columns=params.columns, label_kind=params.label_kind)
-            for row in raw_rows(file, source, wanted, on_columns, progress.advance):
+        for number, file in enumerate(files):
+            on_columns = partial(check_columns, file.source, columns=params.columns, label_kind=params.label_kind)
+            for row in raw_rows(
+                file.path, file.source, _wanted(params), on_columns, progress.advance, known=known, needed=needed
+            ):
                 count += 1
-                judged = validate(row, source, params.columns, rule)
+                place = (number, row.line, row.key)
+                if row.values is None:
+                    places.add(place)
+                    continue
+                judged = validate(row.values, row, params.columns, rule)
                 if isinstance(judged, Reject):
-                    rejects.add(judged, len(judged.raw))
+                    rejects.add((*place, *judged), len(judged.raw))
                     continue
                 for response in judged:
                     dealt = split_of(response.group, params.seed, params.dev_fraction, params.test_fraction)
-                    placed = response._replace(split=response.split or splits[file] or dealt)
-                    responses.add((*placed, row.raw[:RAW_CHARACTERS]), len(row.raw))
+                    responses.add((*place, dealt, *response), len(row.raw))
     return count
+
+
+class _Anything:
+    """Has every key: no row's values are wanted."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
+def _spool_raws(
+    files: Sequence[InputFile], places: Mapping[int, Sequence[int]], params: ReadParams, path: Path
+) -> None:
+    """Read rows again as they are in the files, by their lines: which ids are repeated is known last."""
+    with SpoolWriter(path, RAW_SCHEMA) as raws:
+        for number, lines in places.items():
+            file, wanted = files[number], set(lines)
+            for row in raw_rows(file.path, file.source, _wanted(params), lambda _: None, known=_Anything()):
+                if row.line in wanted:
+                    raw = raw_text(row.raw)
+                    raws.add((number, row.line, raw), len(raw))
+                if row.line == lines[-1]:
+                    break
+
+
+def _write(gathered: Gathered, raws: Path, outputs: Outputs, progress: Progress) -> None:
+    """Write the tables, and the index by which a later run finds their rows."""
+    with (
+        IndexWriter(outputs.file(INDEX_FILE)) as index,
+        pq.ParquetWriter(outputs.file(REPEATED_FILE), OWN_SCHEMA, compression="zstd") as repeated,
+    ):
+        for name, tables, schema in (
+            ("responses", gathered.responses(), RESPONSES_SCHEMA),
+            ("rejects", gathered.rejects(raws), REJECTS_SCHEMA),
+        ):
+            for table in tables:
+                outputs.write(name, table.select(schema.names))
+                outputs.reused(table.column("known").to_pylist().count(True))
+                index.add(name, table)
+                progress.advance(table.num_rows)
+        for table in gathered.repeated():
+            repeated.write_table(table.select(OWN_SCHEMA.names))
+            index.add("repeated", table)

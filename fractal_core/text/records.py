@@ -8,6 +8,10 @@ import pyarrow as pa
 
 RAW_CHARACTERS = 10_000
 
+_TYPES = {
+    str: "text", bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "an object",
+}  # fmt: skip
+
 
 class Fault(Exception):
     """Why a row cannot be used: fixed words for the kind of fault, and the values in question."""
@@ -20,41 +24,39 @@ class Fault(Exception):
 
 
 class RawRow(NamedTuple):
-    """A row as a file has it; `values` is a fault if the row cannot be parsed.
+    """A row as a file has it.
 
-    `typed` is false for CSV and TSV, where every value is text and an empty cell is None.
+    `values` is a fault if the row cannot be parsed, and None if its key says that it was read before. `typed` is false
+    for CSV and TSV, where every value is text and an empty cell is None.
     """
 
     line: int
-    values: dict[str, object] | Fault
+    key: bytes
+    values: dict[str, object] | Fault | None
     raw: str
     typed: bool = True
 
 
 class Response(NamedTuple):
-    """A valid row, or one text of a valid pair; `split` is None if the row does not say."""
+    """What a valid row, or one text of a valid pair, says by itself; `own_split` is None if it says no split."""
 
+    own_split: str | None
     response_id: str
     query: str | None
     context: list[str] | None
     response: str
     label: float | None
-    split: str | None
     group: str
     spans: list[list[int]] | None
     sentence_labels: list[float | None] | None
     pair: str | None
     preferred: float | None
     prior: list[float | None] | None
-    source: str
-    line: int
 
 
 class Reject(NamedTuple):
-    """A bad row and what is wrong with it."""
+    """What is wrong with a bad row."""
 
-    source: str
-    line: int
     reason: str
     detail: str
     raw: str
@@ -85,6 +87,14 @@ _REJECT_FIELDS: tuple[pa.Field[Any], ...] = (
 )
 RESPONSES_SCHEMA = pa.schema(_RESPONSE_FIELDS)
 REJECTS_SCHEMA = pa.schema(_REJECT_FIELDS)
+# Columns of the two tables that follow from the row alone, wherever it stands and whatever else is in the input.
+OWN_SCHEMA = pa.schema([field for field in _RESPONSE_FIELDS if field.name in Response._fields])
+OWN_REJECT_SCHEMA = pa.schema([field for field in _REJECT_FIELDS if field.name in Reject._fields])
+
+
+def raw_text(raw: str) -> str:
+    """Return a row as table rejects shows it."""
+    return printable(raw[:RAW_CHARACTERS])[:RAW_CHARACTERS]
 
 
 def printable(text: str) -> str:
@@ -104,3 +114,10 @@ def shown(value: object, characters: int = 200) -> str:
     """Return a value as it is shown in details and messages, cut to a length."""
     text = repr(value)
     return printable(text if len(text) <= characters else text[: characters - 3] + "...")
+
+
+def mistyped(value: object) -> str:
+    """Return a value that should be of another type as it is shown, with its type in words."""
+    if value != value:  # NaN is a number only by its type.
+        return shown(value)
+    return f"{shown(value)}, which is {_TYPES.get(type(value), type(value).__name__)}"

@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -15,12 +15,11 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 
 from fractal_core.errors import InputError
-from fractal_core.text.columnar import arrow_rows, parquet_rows
+from fractal_core.text.columnar import OnColumns, arrow_rows, parquet_rows
 from fractal_core.text.delimited import delimited_rows
 from fractal_core.text.files import file_format
+from fractal_core.text.keys import RowKeys
 from fractal_core.text.records import Fault, RawRow, printable
-
-OnColumns = Callable[[Sequence[str]], None]
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BUFFER_BYTES = 1 << 20
@@ -28,7 +27,14 @@ _MOST_COLUMNS = 1_000
 
 
 def raw_rows(
-    path: Path, source: str, wanted: Sequence[str], on_columns: OnColumns, on_bytes: Callable[[int], None]
+    path: Path,
+    source: str,
+    wanted: Sequence[str],
+    on_columns: OnColumns,
+    on_bytes: Callable[[int], None] = lambda _: None,
+    *,
+    known: Container[bytes] = (),
+    needed: Collection[str] = (),
 ) -> Iterator[RawRow]:
     """Stream the rows of a file, parsed but not judged.
 
@@ -38,9 +44,12 @@ def raw_rows(
         wanted: the columns to read, where the format allows to leave the others.
         on_columns: told the file's columns: before the first row if there is a header, after the last one in JSONL.
         on_bytes: told how many more bytes of the file have been read.
+        known: keys of rows whose values are not wanted; where that saves time, they are not parsed.
+        needed: columns that a JSONL file is searched for. Once all have been seen, columns that only known rows have
+            may be left out of what `on_columns` is told.
 
     Yields:
-        Rows in order of the file; blank lines are none.
+        Rows in order of the file, those known without values; blank lines are none.
 
     Raises:
         InputError: if the file cannot be read or is damaged.
@@ -48,19 +57,23 @@ def raw_rows(
     kind, gzipped = file_format(path)
     try:
         if kind == "parquet":
-            yield from parquet_rows(path, wanted, on_columns)
+            yield from parquet_rows(path, wanted, on_columns, known)
             on_bytes(path.stat().st_size)
         elif kind == "arrow":
-            yield from arrow_rows(path, wanted, on_columns)
+            yield from arrow_rows(path, wanted, on_columns, known)
             on_bytes(path.stat().st_size)
         else:
             with _open(path, gzipped, on_bytes) as stream:
                 if kind == "jsonl":
-                    yield from json_rows(stream, on_columns)
+                    yield from json_rows(stream, on_columns, known, needed)
                 else:
-                    yield from delimited_rows(stream, "," if kind == "csv" else "\t", source, on_columns)
+                    yield from delimited_rows(stream, "," if kind == "csv" else "\t", source, on_columns, known)
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
-        raise InputError(f"{path} cannot be read as {kind}{' in gzip' if gzipped else ''}: {error}.") from error
+        form = f"{kind} in gzip" if gzipped else kind
+        what = " ".join(str(error).split()).rstrip(".")
+        raise InputError(
+            f"{path} cannot be read as {form} ({what}); mend the file, or take it out of the input."
+        ) from error
 
 
 def first_columns(path: Path) -> list[str]:
@@ -70,42 +83,54 @@ def first_columns(path: Path) -> list[str]:
         InputError: if the file cannot be read.
     """
     names: list[str] = []
-    for row in islice(raw_rows(path, path.name, (), names.extend, lambda _: None), 1):
+    for row in islice(raw_rows(path, path.name, (), names.extend), 1):
         # JSONL has no header, so nothing has been said of its columns yet.
-        if not names and not isinstance(row.values, Fault):
+        if not names and isinstance(row.values, dict):
             names.extend(row.values)
     return names
 
 
-def json_rows(stream: BinaryIO, on_columns: OnColumns) -> Iterator[RawRow]:
+def json_rows(
+    stream: BinaryIO, on_columns: OnColumns, known: Container[bytes] = (), needed: Collection[str] = ()
+) -> Iterator[RawRow]:
     """Parse one JSON object a line; a line that is not one is a row with a fault."""
     columns: dict[str, None] = {}
+    missing = set(needed)
+    keys = RowKeys("jsonl")
     for number, line in enumerate(stream, 1):
         if number == 1:
             line = line.removeprefix(_BYTE_ORDER_MARK)
         if not line.strip():
             continue
-        row = _json_row(number, line.rstrip(b"\r\n"))
-        if not isinstance(row.values, Fault) and len(columns) < _MOST_COLUMNS:
-            columns.update(dict.fromkeys(row.values))
-        yield row
+        content = line.rstrip(b"\r\n")
+        key = keys.of(content)
+        is_known = key in known
+        if is_known and not missing:
+            yield RawRow(number, key, None, content.decode("utf-8", "backslashreplace"))
+            continue
+        raw, values = _json_row(content)
+        if isinstance(values, dict):
+            missing.difference_update(values)
+            if len(columns) < _MOST_COLUMNS:
+                columns.update(dict.fromkeys(values))
+        yield RawRow(number, key, None if is_known else values, raw)
     if columns:
         on_columns([printable(name) for name in columns])
 
 
-def _json_row(number: int, line: bytes) -> RawRow:
+def _json_row(line: bytes) -> tuple[str, dict[str, object] | Fault]:
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
         detail = f"byte {error.start + 1} of the line is 0x{line[error.start]:02x}"
-        return RawRow(number, Fault("text is not UTF-8", detail), line.decode("utf-8", "backslashreplace"))
+        return line.decode("utf-8", "backslashreplace"), Fault("text is not UTF-8", detail)
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return RawRow(number, Fault("not valid JSON", str(error)), text)
+        return text, Fault("not valid JSON", str(error))
     if not isinstance(values, dict):
-        return RawRow(number, Fault("not a JSON object", f"a JSON {type(values).__name__}"), text)
-    return RawRow(number, values, text)
+        return text, Fault("not a JSON object", f"a JSON {type(values).__name__}")
+    return text, values
 
 
 class _Counted(io.RawIOBase):

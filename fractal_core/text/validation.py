@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from fractal_core.text.given import given_gold, given_prior, given_spans
 from fractal_core.text.labels import LabelRule, first_preferred, number_in, response_label
-from fractal_core.text.records import RAW_CHARACTERS, Fault, RawRow, Reject, Response, printable, shown
+from fractal_core.text.records import Fault, RawRow, Reject, Response, mistyped, printable, raw_text, shown
 from fractal_core.text.splits import SPLIT_NAMES, group_name
 
 if TYPE_CHECKING:
     from fractal_core.config import Columns
+
+_T = TypeVar("_T")
 
 
 class _TextColumns(NamedTuple):
@@ -23,46 +26,45 @@ class _TextColumns(NamedTuple):
     sentence_labels: str
 
 
-def validate(row: RawRow, source: str, columns: Columns, rule: LabelRule) -> list[Response] | Reject:
+def validate(
+    values: dict[str, object] | Fault, row: RawRow, columns: Columns, rule: LabelRule
+) -> list[Response] | Reject:
     """Return the row's response, or both if it is a pair; or a reject with the first fault found.
 
+    Nothing but what `RawRow.key` is a digest of, and the configuration, may be looked at here.
+
     Args:
+        values: those of the row.
         row: a row of a file.
-        source: the file's name.
         columns: what the columns are called in the file.
         rule: what labels may be; under the kind "preference" a row is a pair.
     """
     try:
-        if isinstance(row.values, Fault):
-            raise row.values
-        return _responses(row.values, row, source, columns, rule)
+        if isinstance(values, Fault):
+            raise values
+        return _responses(values, row.typed, columns, rule)
     except Fault as fault:
-        raw = printable(row.raw[:RAW_CHARACTERS])[:RAW_CHARACTERS]
-        return Reject(source, row.line, fault.reason, printable(fault.detail), raw)
+        return Reject(fault.reason, printable(fault.detail), raw_text(row.raw))
 
 
-def _responses(
-    values: dict[str, object], row: RawRow, source: str, columns: Columns, rule: LabelRule
-) -> list[Response]:
+def _responses(values: dict[str, object], typed: bool, columns: Columns, rule: LabelRule) -> list[Response]:
     row_id = _name(values.get(columns.id), "id", columns.id)
     if row_id is None:
         raise Fault("missing id", f"{columns.id} = {shown(values.get(columns.id))}")
     query = _text(values.get(columns.query), "query", columns.query)
-    context = _context(values.get(columns.context), row.typed, columns.context)
+    context = _context(values.get(columns.context), typed, columns.context)
     split = _split(values.get(columns.split), columns.split)
     group = group_name(_name(values.get(columns.group), "group", columns.group), query, context, row_id)
-    blank = Response(
-        row_id, query, context, "", None, split, group, None, None, None, None, None, source=source, line=row.line
-    )
+    blank = Response(split, row_id, query, context, "", None, group, None, None, None, None, None)
     if rule.kind == "preference":
-        return _pair(blank, values, row.typed, columns, rule)
+        return _pair(blank, values, typed, columns, rule)
     names = _TextColumns(columns.response, columns.spans, columns.sentences, columns.sentence_labels)
-    texts = _with_text(blank, values, row.typed, names, rule)
+    texts = _with_text(blank, values, typed, names, rule)
     sentences = None if texts.spans is None else len(texts.spans)
     value = values.get(columns.response_label)
-    label = response_label(value, row.typed, columns.response_label, rule, texts.response, sentences)
-    prior = _prior_cell(values.get(columns.prior), row.typed)
-    return [texts._replace(label=label, prior=given_prior(prior, texts.spans))]
+    label = response_label(value, typed, columns.response_label, rule, texts.response, sentences)
+    prior = _prior_cell(values.get(columns.prior), typed)
+    return [texts._replace(label=label, prior=_of_column(columns.prior, given_prior, prior, texts.spans))]
 
 
 def _pair(blank: Response, values: dict[str, object], typed: bool, columns: Columns, rule: LabelRule) -> list[Response]:
@@ -74,12 +76,7 @@ def _pair(blank: Response, values: dict[str, object], typed: bool, columns: Colu
     }
     pair = []
     for side, names in sides.items():
-        try:
-            text = _with_text(blank, values, typed, names, rule)
-        except Fault as fault:
-            if fault.detail.startswith(names.response):
-                raise
-            raise Fault(fault.reason, f"{names.response}: {fault.detail}") from None
+        text = _with_text(blank, values, typed, names, rule)
         preferred = None if first is None else first if side == "a" else 1.0 - first
         pair.append(
             text._replace(response_id=f"{blank.response_id}#{side}", pair=blank.response_id, preferred=preferred)
@@ -96,8 +93,18 @@ def _with_text(
     given = [values.get(name) for name in (names.spans, names.sentences, names.sentence_labels)]
     if not typed:
         given = [_cell(value) for value in given]
-    spans = given_spans(given[0], given[1], response)
-    return blank._replace(response=response, spans=spans, sentence_labels=given_gold(given[2], spans, rule))
+    column = names.sentences if given[0] in (None, []) else names.spans
+    spans = _of_column(column, given_spans, given[0], given[1], response)
+    gold = _of_column(names.sentence_labels, given_gold, given[2], spans, rule)
+    return blank._replace(response=response, spans=spans, sentence_labels=gold)
+
+
+def _of_column(column: str, judge: Callable[..., _T], *values: object) -> _T:
+    """Judge values of a column; a fault names it."""
+    try:
+        return judge(*values)
+    except Fault as fault:
+        raise Fault(fault.reason, f"{column}: {fault.detail}") from None
 
 
 def _text(value: object, what: str, column: str) -> str | None:
@@ -105,7 +112,7 @@ def _text(value: object, what: str, column: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise Fault(f"{what} is not text", f"{column} = {shown(value)}")
+        raise Fault(f"{what} is not text", f"{column} = {mistyped(value)}")
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -119,7 +126,7 @@ def _name(value: object, what: str, column: str) -> str | None:
     if type(value) is int:
         return str(value)
     if value is not None and not isinstance(value, str):
-        raise Fault(f"{what} is neither text nor a whole number", f"{column} = {shown(value)}")
+        raise Fault(f"{what} is neither text nor a whole number", f"{column} = {mistyped(value)}")
     return _text(value, what, column)
 
 
@@ -132,7 +139,8 @@ def _context(value: object, typed: bool, column: str) -> list[str] | None:
     if value is None or isinstance(value, str):
         value = [value]
     if not isinstance(value, list) or not all(item is None or isinstance(item, str) for item in value):
-        raise Fault("context is neither text nor a list of text", f"{column} = {shown(value)}")
+        found = shown(value) if isinstance(value, list) else mistyped(value)
+        raise Fault("context is neither text nor a list of text", f"{column} = {found}")
     documents = (_text(item, "context", column) for item in value)
     return [document for document in documents if document is not None] or None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from rich.console import Console
-from small_data import read_jsonl, write_jsonl
+from small_data import make_rows, read_jsonl, write_jsonl, write_project
 
 from fractal_core.config_loading import load_config
 from fractal_core.labelling import LabellingRun
@@ -22,9 +24,13 @@ class Runner:
         self.workspace = open_workspace(folder / "ws")
         self.last: LabellingRun | None = None
 
+    def config(self, *settings):
+        """Return the project's configuration."""
+        return load_config(self.folder / "fractal.toml", settings)
+
     def run(self, *settings, until=None, force=()):
         """Run and return the names of the stages that were computed, in order."""
-        config = load_config(self.folder / "fractal.toml", settings)
+        config = self.config(*settings)
         runtime = make_runtime(config.runtime, Reporter("quiet", Console(stderr=True)))
         with LabellingRun(self.workspace, config, runtime, force=force) as run:
             self.last = run
@@ -69,3 +75,52 @@ def runner(project):
 def runner_in(tiny_encoder):
     """Make a runner over another folder."""
     return Runner
+
+
+@pytest.fixture
+def reporter():
+    """Says nothing."""
+    return Reporter("quiet", Console(stderr=True))
+
+
+@pytest.fixture(scope="session")
+def finished_folder(tmp_path_factory, tiny_encoder):
+    """The folder of a small project that was run once; who wants to change it takes a copy (`again`).
+
+    Every other response comes without sentences, so that it has to be cut.
+    """
+    folder = tmp_path_factory.mktemp("finished") / "project"
+    folder.mkdir()
+    rows = make_rows(24)
+    for row in rows[::2]:
+        del row["sentences"], row["sentence_labels"]
+    write_project(folder, tiny_encoder, rows, epochs=3)
+    Runner(folder).run()
+    return folder
+
+
+@pytest.fixture
+def again(finished_folder, tmp_path):
+    """A runner over a copy of the finished project, nothing of which is stale."""
+    return Runner(shutil.copytree(finished_folder, tmp_path / "project"))
+
+
+@pytest.fixture(scope="session")
+def _run_once(tmp_path_factory, tiny_encoder):
+    folder = tmp_path_factory.mktemp("whole") / "project"
+    folder.mkdir()
+    write_project(folder, tiny_encoder, make_rows(24), epochs=3)
+    runner = Runner(folder)
+    runner.run()
+    return runner, runner.bytes()
+
+
+@pytest.fixture
+def finished(_run_once, tmp_path):
+    """A runner over a small project that was run, with the fingerprints of that run; and the content of its files."""
+    runner, files = _run_once
+    folder = tmp_path / "project"
+    shutil.copytree(runner.folder, folder)
+    again = Runner(folder)
+    again.fingerprints = {name: artefact.fingerprint for name, artefact in runner.last.artefacts.items()}
+    return again, files

@@ -4,73 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
+from contextlib import suppress
 
+import pyarrow as pa
 import pytest
-from small_data import make_rows, write_project
+from damaging import FILES, delete, empty, file_of, flip, footer_of, truncate
 from typer.testing import CliRunner
 
 from fractal_core.catalog.connection import connect
 from fractal_core.cli import app
 from fractal_core.doctor import examine
 from fractal_core.errors import StoreError
-from fractal_core.store import checking
-from fractal_core.store.artefact import Manifest, find_artefact, manifest_path
+from fractal_core.planning import make_plan
+from fractal_core.store import artefact as artefact_module
+from fractal_core.store import verifying
+from fractal_core.store.artefact import DamagedArtefactError, find_artefact
+from fractal_core.store.manifest import Manifest, manifest_path
 from fractal_core.store.workspace import open_workspace
 
-FILES = {
-    "sentences": ("segment", "sentences.parquet"),
-    "embeddings": ("embed", "embeddings.parquet"),
-    "weights": ("train", "scorer.safetensors"),
-    "export": ("export", "labels.parquet"),
-}
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory, tiny_encoder, runner_in):
-    """A small project, run, and the content of its files."""
-    folder = tmp_path_factory.mktemp("whole") / "project"
-    folder.mkdir()
-    write_project(folder, tiny_encoder, make_rows(24), epochs=3)
-    runner = runner_in(folder)
-    runner.run()
-    return runner, runner.bytes()
-
-
-@pytest.fixture
-def copy(whole, runner_in, tmp_path):
-    """A runner over a copy of it, and the content that its files should have."""
-    runner, files = whole
-    folder = tmp_path / "project"
-    shutil.copytree(runner.folder, folder)
-    again = runner_in(folder)
-    again.fingerprints = {name: artefact.fingerprint for name, artefact in runner.last.artefacts.items()}
-    return again, files
-
-
-def _truncate(path):
-    path.write_bytes(path.read_bytes()[:-7])
-
-
-def _empty(path):
-    path.write_bytes(b"")
-
-
-def _delete(path):
-    path.unlink()
-
-
-def _flip(path, place=None):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2 if place is None else place] ^= 4
-    path.write_bytes(bytes(content))
-
-
-SIZES = [_truncate, _empty, _delete]
-
-
-def _path(runner, stage, name):
-    return find_artefact(runner.workspace, stage, runner.fingerprints[stage]).folder / name
+SIZES = [truncate, empty, delete]
 
 
 def _is_one_sentence(error):
@@ -79,11 +31,11 @@ def _is_one_sentence(error):
 
 @pytest.mark.parametrize("damage", SIZES)
 @pytest.mark.parametrize("file", FILES)
-def test_wrong_size_is_found_on_use(copy, file, damage):
+def test_wrong_size_is_found_on_use(finished, file, damage):
     """A file that is too short, empty or gone: queries leave it out, a run names it and computes its stage alone."""
-    runner, files = copy
+    runner, files = finished
     stage, name = FILES[file]
-    path = _path(runner, stage, name)
+    path = file_of(runner, stage, name)
     damage(path)
     warnings = []
     connect(runner.workspace, warnings.append)
@@ -95,27 +47,30 @@ def test_wrong_size_is_found_on_use(copy, file, damage):
     assert runner.run() == []
 
 
-@pytest.mark.parametrize("damage", [*SIZES, _flip])
+@pytest.mark.parametrize("damage", [*SIZES, flip])
 @pytest.mark.parametrize("stage", ["read", "train"])
-def test_damaged_manifest_is_found_on_use(copy, stage, damage):
+def test_damaged_manifest_is_found_on_use(finished, stage, damage):
     """A manifest that is too short, empty, gone or not as it was written: the same, and doctor names it."""
-    runner, files = copy
+    runner, files = finished
     path = manifest_path(runner.workspace, stage, runner.fingerprints[stage])
     damage(path)
     warnings = []
     connect(runner.workspace, warnings.append)
-    assert [f"stage {stage}" in text and "manifest" in text for text in warnings] == [True]
+    said = "its manifest is missing" if damage is delete else f"{path} is damaged"
+    assert [f"stage {stage}" in text and said in text for text in warnings] == [True]
     broken = [finding.text for finding in examine(runner.workspace.root) if finding.level == "broken"]
-    assert [str(path) in text for text in broken] == ([] if damage is _delete else [True])
+    assert [str(path) in text for text in broken] == ([] if damage is delete else [True])
+    (reasons,) = [step.reasons for step in make_plan(runner.workspace, runner.config()) if step.decision == "run"]
     assert runner.run() == [stage]
     (reason,) = [record.reason for record in runner.last.record.stages if not record.reused]
-    assert reason == "its artefact is gone" if damage is _delete else reason.startswith(f"{path} is damaged")
+    assert reasons == (reason,)
+    assert reason == "its artefact is gone" if damage is delete else reason.startswith(f"{path} is damaged")
     assert runner.bytes() == files
 
 
-def test_any_flipped_bit_of_a_manifest_is_found(copy):
+def test_any_flipped_bit_of_a_manifest_is_found(finished):
     """A manifest with a flipped bit is none, or says the same as before."""
-    runner, _ = copy
+    runner, _ = finished
     path = manifest_path(runner.workspace, "segment", runner.fingerprints["segment"])
     content = path.read_bytes()
     manifest = Manifest.from_json(content)
@@ -127,38 +82,56 @@ def test_any_flipped_bit_of_a_manifest_is_found(copy):
         assert found is None or found.manifest == manifest
 
 
-def test_any_flipped_bit_of_a_page_is_found_by_reading_it(copy):
-    """A table with a flipped bit cannot be read, or has the rows it had; what is damaged is named and withdrawn."""
-    runner, _ = copy
+@pytest.mark.parametrize("checked_before", [False, True])
+def test_any_flipped_bit_of_a_table_is_found_by_reading_it(finished, monkeypatch, checked_before):
+    """A table with a flipped bit, of a page or of the footer, is not read: what is damaged is named and withdrawn.
+
+    If the bit flips after the file was checked, pages have checksums of their own, and of a footer that cannot be read
+    the same is said.
+    """
+    runner, _ = finished
     artefact = find_artefact(runner.workspace, "segment", runner.fingerprints["segment"])
     path, manifest = artefact.path("sentences"), manifest_path(runner.workspace, "segment", artefact.fingerprint)
     content, rows, committed = path.read_bytes(), artefact.table("sentences"), manifest.read_bytes()
-    pages = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    columns, footer = ("response_id", "text"), footer_of(path)
+    readers = [
+        lambda: artefact.table("sentences"),
+        lambda: pa.Table.from_batches(artefact.batches("sentences", columns, 7)),
+        lambda: artefact.group("sentences", columns, 0) if artefact.group_rows("sentences") == [96] else None,
+    ]
+    if checked_before:
+        monkeypatch.setattr(artefact_module, "has_content", lambda path, sha256: True)
+    said = f"{path} has other content than its manifest says; run again, and stage segment computes it anew."
     failed = []
-    for bit in range(0, 8 * pages, 101):
+    for turn, bit in enumerate(range(0, 8 * len(content), 101)):
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
         path.write_bytes(bytes(flipped))
-        try:
-            assert artefact.table("sentences").equals(rows)
-        except StoreError as error:
-            failed.append(str(error))
-        else:
+        reader = turn % len(readers)
+        with suppress(DamagedArtefactError):
+            found = readers[reader]()
+            assert checked_before
+            assert bit // 8 >= footer or found.equals(rows if reader == 0 else rows.select(columns))
             continue
-        assert find_artefact(runner.workspace, "segment", artefact.fingerprint).damage() in failed[-1]
+        assert find_artefact(runner.workspace, "segment", artefact.fingerprint).damage() in said
+        with pytest.raises(DamagedArtefactError) as caught:
+            readers[reader]()
+        assert (str(caught.value), caught.value.origin) == (said, "segment")
         manifest.write_bytes(committed)
-    assert len(failed) > 100
-    said = f"{path} has other content than its manifest says; run again, and stage segment computes it anew."
-    assert {*failed} == {said}
+        failed.append(bit // 8)
+    if not checked_before:
+        assert len(failed) == turn + 1
+    assert sum(place < footer for place in failed) > 100
+    assert sum(place >= footer for place in failed) > 20
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_flipped_bit_is_found_by_doctor(copy, file):
+def test_flipped_bit_is_found_by_doctor(finished, file):
     """Sizes do not tell; `doctor --deep` does, names the file, and the next run computes its stage alone."""
-    runner, files = copy
+    runner, files = finished
     stage, name = FILES[file]
-    path = _path(runner, stage, name)
-    _flip(path)
+    path = file_of(runner, stage, name)
+    flip(path)
     assert [finding for finding in examine(runner.workspace.root) if finding.level == "broken"] == []
     result = CliRunner().invoke(app, ["doctor", "--deep", "--workspace", str(runner.workspace.root), "--json"])
     broken = [finding["text"] for finding in json.loads(result.stdout) if finding["level"] == "broken"]
@@ -169,35 +142,12 @@ def test_flipped_bit_is_found_by_doctor(copy, file):
     assert [finding for finding in examine(runner.workspace.root, deep=True) if finding.level == "broken"] == []
 
 
-@pytest.mark.parametrize(
-    ("damaged", "name", "reader"),
-    [
-        ("read", "responses.parquet", "segment"),
-        ("embed", "embeddings.parquet", "train"),
-        ("train", "scorer.safetensors", "pseudolabel"),
-        ("pseudolabel", "student.safetensors", "evaluate"),
-    ],
-)
-def test_flipped_bit_is_found_before_it_is_used(copy, damaged, name, reader):
-    """A stage does not start on what is not as it was written: one sentence; the next run computes that again."""
-    runner, files = copy
-    path = _path(runner, damaged, name)
-    _flip(path)
-    with pytest.raises(StoreError, match=f"Stage {reader} cannot use its input") as caught:
-        runner.run(force=(reader,))
-    assert _is_one_sentence(caught.value)
-    assert f"{path} has other content than its manifest says" in str(caught.value)
-    assert reader not in runner.last.artefacts
-    assert runner.run(force=(reader,)) == [damaged, reader]
-    assert runner.bytes() == files
-
-
-def test_content_is_digested_once_in_a_process(copy, monkeypatch):
+def test_content_is_digested_once_in_a_process(finished, monkeypatch):
     """What a run has just written is not read again to be digested; what it finds is, once."""
-    runner, _ = copy
+    runner, _ = finished
     digested = []
     monkeypatch.setattr(
-        checking, "file_digest", lambda path, digest=checking.file_digest: digested.append(path.name) or digest(path)
+        verifying, "file_digest", lambda path, digest=verifying.file_digest: digested.append(path.name) or digest(path)
     )
     runner.run("train.epochs=4")
     assert sorted(digested) == sorted({*digested})
@@ -209,9 +159,9 @@ def test_content_is_digested_once_in_a_process(copy, monkeypatch):
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"version"', "[]", '{"version": 0}', '{"version": "1"}', "\xff\xfe"])
-def test_damaged_workspace_file_says_how_to_repair_it(copy, content):
+def test_damaged_workspace_file_says_how_to_repair_it(finished, content):
     """One sentence that says what to delete; doing so gives the workspace back, with all that is in it."""
-    runner, _ = copy
+    runner, _ = finished
     marker = runner.workspace.root / "workspace.json"
     marker.write_bytes(content.encode("latin-1"))
     with pytest.raises(StoreError, match="delete") as caught:
@@ -225,9 +175,9 @@ def test_damaged_workspace_file_says_how_to_repair_it(copy, content):
     assert runner.run() == []
 
 
-def test_workspace_of_a_newer_version_is_left_alone(copy):
+def test_workspace_of_a_newer_version_is_left_alone(finished):
     """It may be that, or a flipped bit: the sentence says what to do in either case."""
-    runner, _ = copy
+    runner, _ = finished
     (runner.workspace.root / "workspace.json").write_text('{"version": 3}')
     with pytest.raises(
         StoreError, match="has version 3, this fractal knows up to 1; update fractal .* delete"

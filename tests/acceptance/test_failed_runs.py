@@ -13,7 +13,7 @@ from small_data import read_jsonl, write_jsonl
 
 from fractal_core.catalog.connection import connect
 from fractal_core.errors import InputError, StoreError
-from fractal_core.store.runs import finished, list_runs, new_run, save_run
+from fractal_core.store.runs import finished, list_runs, new_run, save_run, settle_dead_runs
 from fractal_core.store.stage import Stage
 
 
@@ -135,6 +135,35 @@ def test_good_record_is_read(runner):
     """What the damaged records above are made from is none."""
     (runner.workspace.runs / f"{GOOD['run_id']}.json").write_text(json.dumps(GOOD))
     assert [run.state for run in list_runs(runner.workspace)] == ["completed"]
+
+
+def test_any_flipped_bit_of_a_record_is_found(runner):
+    """A record with a flipped bit, in a digit of a fingerprint say, is unreadable, or says the same as before."""
+    runner.run(until="segment")
+    (run,) = list_runs(runner.workspace)
+    path = runner.workspace.runs / f"{run.run_id}.json"
+    content = path.read_bytes()
+    for bit in range(0, 8 * len(content), 7):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bytes(flipped))
+        (found,) = list_runs(runner.workspace)
+        assert found == run or found.state == "unreadable"
+
+
+def test_record_of_the_first_versions_is_read(runner):
+    """It had no checksum; whoever writes it again gives it one."""
+    runner.run(until="read")
+    (run,) = list_runs(runner.workspace)
+    path = runner.workspace.runs / f"{run.run_id}.json"
+    old = json.loads(path.read_bytes())
+    del old["sha256"]
+    path.write_text(json.dumps(old))
+    assert list_runs(runner.workspace) == [run]
+    path.write_text(json.dumps({**old, "state": "running", "ended": None}))
+    settle_dead_runs(runner.workspace)
+    assert "sha256" in json.loads(path.read_bytes())
+    assert [run.state for run in list_runs(runner.workspace)] == ["interrupted"]
 
 
 def test_run_and_doctor_name_a_damaged_record(project, runner):

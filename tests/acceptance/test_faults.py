@@ -6,13 +6,14 @@ The runs are real stages without the orchestrator (`test_killed.py` kills whole 
 from __future__ import annotations
 
 import random
+import shutil
 import threading
 import time
 
-import duckdb
 import pytest
 from killing import Killer, contents, copy_until
-from small_data import make_rows, write_project
+from real_runs import wait_until
+from small_data import make_rows, read_jsonl, write_jsonl, write_project
 
 from fractal_core.catalog.connection import connect
 from fractal_core.doctor import examine
@@ -32,6 +33,8 @@ POINTS = {
     "temporary manifest written": "{}-*.json:temporary",
     "after the manifest": "{}:after-manifest",
 }
+# On a machine with other work a run takes many times as long, and so does the time until it is killed.
+pytestmark = pytest.mark.timeout(1800)
 OTHER_FILES = [".gitignore", "workspace.json", "source-digests.json", "20*-*.json"]
 KILLS = 100
 
@@ -110,6 +113,46 @@ def test_killed_at_every_point_of_every_stage(clean, killer, tmp_path, stage, po
     assert contents(workspace) == files
 
 
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_while_computing_again(clean, killer, tmp_path, point):
+    """By force, a result that is there already: readers see the old one or the new one, and the next run has either."""
+    project, files, tables = clean
+    folder = copy_until(project, tmp_path / "project", "pseudolabel")
+    workspace = open_workspace(folder / "ws")
+    assert killer.run(folder, until="train") == []
+    assert killer.run(folder, until="train", force=("train",), fault=POINTS[point].format("train")) is None
+    _assert_whole(_tables(workspace), tables)
+    (manifest,) = [read_manifest(path)[0] for path in workspace.manifests.glob("train-*")]
+    assert manifest.generation == (point == "after the manifest")
+    assert killer.run(folder) == list(STAGE_NAMES[5:])
+    assert contents(workspace) == files
+    collect(workspace, 1)
+    assert _remains(workspace) == []
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("stage", ["segment", "embed"])
+def test_killed_while_taking_rows(clean, killer, tmp_path, stage, point):
+    """With a response more, where all other rows are taken from the run before: the bytes of a run from nothing."""
+    project, files, _ = clean
+    folder = copy_until(project, tmp_path / "project", "priors")
+    rows = read_jsonl(folder / "responses.jsonl")
+    write_jsonl(folder / "responses.jsonl", rows[1:])
+    for path in (folder / "ws").glob("artefacts/*"):
+        shutil.rmtree(path)
+    assert killer.run(folder, until="embed") == list(STAGE_NAMES[:3])
+    write_jsonl(folder / "responses.jsonl", rows)
+    assert killer.run(folder, fault=POINTS[point].format(stage)) is None
+    assert killer.run(folder) is not None
+    workspace = open_workspace(folder / "ws")
+    assert contents(workspace) == files
+    (record,) = [record for record in list_runs(workspace)[0].stages if record.stage == stage]
+    assert record.reused == (point == "after the manifest")
+    assert record.rows_computed < sum(record.rows_out.values()) / 5
+    collect(workspace, 1)
+    assert _remains(workspace) == []
+
+
 @pytest.mark.parametrize("name", OTHER_FILES)
 def test_killed_while_writing_another_file(clean, killer, tmp_path, name):
     """Killed in the first moments of a workspace, or writing a run's record: the next run completes, gc clears up."""
@@ -171,7 +214,7 @@ def test_a_hundred_kills_at_random_times(clean, killer, tmp_path):
                     seen = _tables(workspace)
                     _assert_whole(seen, tables)
                     answers.append(sum(len(runs) for runs in seen.values()))
-                except (AssertionError, duckdb.Error) as error:
+                except Exception as error:
                     wrong.append(error)
             time.sleep(0.01)
 
@@ -184,6 +227,8 @@ def test_a_hundred_kills_at_random_times(clean, killer, tmp_path):
     try:
         while killed < KILLS:
             killed += killer.run(folder, after=chance.uniform(0, seconds), **early) is None
+            # However slow this machine answers, there is a question for every other kill.
+            wait_until(lambda least=killed / 2: wrong or len(answers) > least, 600)
             if killed % 10 == 0:
                 assert killer.run(folder, until="embed") is not None
                 # A query that is being answered may find a folder gone that was superseded.
@@ -193,7 +238,6 @@ def test_a_hundred_kills_at_random_times(clean, killer, tmp_path):
         ended.set()
         asking.join()
     assert wrong == []
-    assert len(answers) > KILLS / 2
     assert max(answers) > 0
     assert killer.run(folder) == list(STAGE_NAMES[3:])
     assert contents(workspace) == files

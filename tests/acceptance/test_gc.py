@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import pytest
 from killing import Killer, contents
+from plain_run import spawn
+from real_runs import fractal, wait_until
 from small_data import make_rows, write_jsonl
 from typer.testing import CliRunner
 
@@ -124,11 +126,17 @@ def test_only_completed_runs_count(copy):
     assert runner.bytes() == files[3]
 
 
-def test_what_an_unreadable_record_needs_is_not_guessed(copy):
-    """Nothing is removed, and one sentence says which record it is."""
+def _change_a_digit(content):
+    start = content.index(b'"fingerprint":"') + len(b'"fingerprint":"')
+    return content[:start] + (b"1" if content[start : start + 1] == b"0" else b"0") + content[start + 1 :]
+
+
+@pytest.mark.parametrize("damage", [lambda content: b"", _change_a_digit])
+def test_what_an_unreadable_record_needs_is_not_guessed(copy, damage):
+    """Nothing is removed, and one sentence says which record it is: one that is cut off, or names another artefact."""
     runner, _ = copy
     path = sorted(runner.workspace.runs.iterdir())[-1]
-    path.write_bytes(b"")
+    path.write_bytes(damage(path.read_bytes()))
     before = _everything(runner.workspace)
     with pytest.raises(StoreError, match="nothing is removed") as caught:
         collect(runner.workspace, 1)
@@ -232,6 +240,66 @@ def test_nobody_finds_an_artefact_while_it_is_decided_what_goes(copy):
         assert not runner.last or not runner.last.artefacts
     thread.join(30)
     assert ended.is_set()
+
+
+def _collect(folder, *options):
+    """Collect garbage by the command line, in a process of its own; return what it says."""
+    result = fractal(folder, "gc", "--keep-runs", "1", "--workspace", "ws", "--json", *options)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("stage", ["segment", "embed", "train"])
+def test_command_beside_a_run_of_another_process(copy, stage):
+    """Held in a stage, a run loses nothing to `fractal gc`: not what it found, nor what it takes rows from.
+
+    The newest run, which alone is kept, is of other data; what the run that goes on needs is of runs to be forgotten.
+    """
+    runner, _ = copy
+    rows = runner.rows()
+    runner.give(make_rows(8, seed=1))
+    runner.run("train.epochs=3")
+    kept = contents(runner.workspace)
+    runner.give([*rows, {**make_rows(1, seed=2)[0], "id": "new"}])
+    held = spawn(runner.folder, "held", hold_in=stage, set="train.epochs=3")
+    wait_until((runner.folder / "held.inside").exists, 60, held)
+    before = _everything(runner.workspace)
+    said = _collect(runner.folder, "--dry-run")
+    assert _everything(runner.workspace) == before
+    assert {**_collect(runner.folder), "dry_run": True} == said
+    after = _everything(runner.workspace)
+    assert sum(before.values()) - sum(after.values()) == said["bytes"] > 0
+    assert contents(runner.workspace) == kept
+    (runner.folder / "held.go").touch()
+    _, messages = held.communicate(timeout=100)
+    assert held.returncode == 0, messages
+    run = list_runs(runner.workspace)[0]
+    assert [step.stage for step in run.stages if not step.reused] == list(STAGE_NAMES)
+    computed = {step.stage: (step.rows_computed, sum(step.rows_out.values())) for step in run.stages}
+    assert computed["segment"] == (4, 100)
+    made, all_rows = computed["embed"]
+    assert 0 < made < all_rows / 10
+    files = contents(runner.workspace)
+    assert runner.run("train.epochs=3") == []
+    assert runner.run("train.epochs=3", force=STAGE_NAMES) == list(STAGE_NAMES)
+    assert runner.bytes() == files
+
+
+@pytest.mark.parametrize("fault", ["20*.json", "train-*.json", "train-*[!n]"])
+def test_killed_while_it_takes_things_out_of_sight(copy, tmp_path, fault):
+    """Before the first run record, manifest or folder of a stage: the kept run has all, the rest goes the next time."""
+    runner, files = copy
+    killer = Killer(tmp_path / "log")
+    assert killer.run(runner.folder, gc=1, fault=f"gc:{fault}") is None
+    killer.close()
+    assert contents(runner.workspace) == files[6]
+    assert runner.run("train.epochs=6") == []
+    collect(runner.workspace, 1)
+    assert collect(runner.workspace, 1) == []
+    assert len(list(runner.workspace.artefacts.iterdir())) == len(STAGE_NAMES)
+    assert contents(runner.workspace) == files[6]
+    assert runner.run("train.epochs=3") == AFTER_PRIORS
+    assert runner.bytes() == files[3]
 
 
 @pytest.mark.slow

@@ -6,8 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from clean_runs import check_clean
 
-ROW_STAGES = ("segment", "embed")
+from fractal_core.encode import opening
+
+ROW_STAGES = ("read", "segment", "embed")
 
 
 def computed(runner):
@@ -15,15 +18,6 @@ def computed(runner):
     artefacts = runner.last.artefacts
     rows = {stage: sum(artefacts[stage].rows_out.values()) for stage in ROW_STAGES}
     return {stage: rows[stage] - artefacts[stage].manifest.rows_reused for stage in ROW_STAGES}
-
-
-def check_clean(runner, runner_in, folder):
-    """Every table and file is what a run in a new workspace makes of the same input."""
-    shutil.copytree(runner.folder, folder, ignore=shutil.ignore_patterns("ws"))
-    clean = runner_in(folder)
-    clean.run(until="priors")
-    incremental = runner.bytes()
-    assert clean.bytes() == {name: incremental[name] for name in clean.bytes()}
 
 
 def new_row(**changes):
@@ -46,14 +40,32 @@ def like(runner, row):
 
 
 def test_appending_computes_the_new_rows(runner, runner_in, tmp_path):
-    """Two sentences are cut, compared and embedded, with their query and their one chunk of context."""
+    """One row is judged; two sentences are cut, compared and embedded, with their query and one chunk of context."""
     runner.run(until="priors")
     sentences = runner.table("segment", "sentences").num_rows
     runner.edit(lambda rows: rows.append(like(runner, new_row())))
     assert runner.run(until="priors") == ["read", "segment", "embed", "priors"]
     assert runner.table("segment", "sentences").num_rows == sentences + 2
-    assert computed(runner) == {"segment": 2, "embed": 2 + 4}
+    assert computed(runner) == {"read": 1, "segment": 2, "embed": 2 + 4}
     check_clean(runner, runner_in, tmp_path / "clean")
+
+
+def test_a_static_encoder_is_made_once(runner, runner_in, tmp_path, monkeypatch):
+    """New responses are computed alone, with the vectors that the first run made."""
+    made = []
+    distil = opening.distil
+    monkeypatch.setattr(opening, "distil", lambda *given: made.append(len(made)) or distil(*given))
+    runner.run("encoder.kind=static", until="embed")
+    runner.edit(lambda rows: rows.append(like(runner, new_row())))
+    assert runner.run("encoder.kind=static", until="embed") == ["read", "segment", "embed"]
+    assert (computed(runner), made) == ({"read": 1, "segment": 2, "embed": 2 + 4}, [0])
+    incremental = runner.bytes()
+    shutil.copytree(runner.folder, tmp_path / "clean", ignore=shutil.ignore_patterns("ws"))
+    clean = runner_in(tmp_path / "clean")
+    clean.run("encoder.kind=static", until="embed")
+    assert (clean.bytes(), made) == (incremental, [0, 1])
+    assert runner.run(until="embed") == ["embed"]
+    assert runner.run("encoder.kind=static", until="embed") == []
 
 
 def test_rows_before_and_between_are_found_too(runner, runner_in, tmp_path):
@@ -62,7 +74,7 @@ def test_rows_before_and_between_are_found_too(runner, runner_in, tmp_path):
     first, second = (like(runner, new_row(id=name, query=name)) for name in ("!first", "m-middle"))
     runner.edit(lambda rows: rows.extend([second, first]))
     runner.run(until="priors")
-    assert computed(runner) == {"segment": 4, "embed": 4 + 5}
+    assert computed(runner) == {"read": 2, "segment": 4, "embed": 4 + 5}
     check_clean(runner, runner_in, tmp_path / "clean")
 
 
@@ -80,6 +92,7 @@ def test_an_edit_computes_its_own_rows(runner, runner_in, tmp_path):
     runner.edit(change)
     runner.run(until="priors")
     owners = runner.table("segment", "sentences").column("response_id").to_pylist()
+    assert computed(runner)["read"] == 1
     assert computed(runner)["segment"] == owners.count(length[0])
     evidence = owners.count(length[0])
     assert evidence < computed(runner)["embed"] < evidence + 20
@@ -92,18 +105,18 @@ def test_a_deleted_response_is_gone_everywhere(runner, runner_in, tmp_path):
     runner.run(until="priors")
     runner.edit(lambda rows: rows.pop())
     runner.run(until="priors")
-    assert computed(runner) == {"segment": 0, "embed": 0}
-    for stage, table in (("segment", "sentences"), ("embed", "evidence"), ("priors", "priors")):
+    assert computed(runner) == {"read": 0, "segment": 0, "embed": 0}
+    for stage, table in (("read", "responses"), ("segment", "sentences"), ("embed", "evidence"), ("priors", "priors")):
         assert "new-1" not in runner.table(stage, table).column("response_id").to_pylist()
     check_clean(runner, runner_in, tmp_path / "clean")
 
 
 def test_a_renamed_response_keeps_what_was_made_of_it(runner):
-    """Rows are found by what they are made from, not by the id of their response."""
+    """Its row is judged anew; sentences and vectors are found by what they are made from, not by its id."""
     runner.run(until="embed")
     runner.edit(lambda rows: rows[3].update(id="renamed"))
     assert runner.run(until="embed") == ["read", "segment", "embed"]
-    assert computed(runner) == {"segment": 0, "embed": 0}
+    assert computed(runner) == {"read": 1, "segment": 0, "embed": 0}
     assert "renamed" in runner.table("embed", "evidence").column("response_id").to_pylist()
 
 
@@ -113,7 +126,7 @@ def test_another_data_set_of_the_workspace_shares_rows(runner, project):
     kept = runner.rows()[::2]
     runner.give([*kept, like(runner, new_row())])
     runner.run(until="embed")
-    assert computed(runner) == {"segment": 2, "embed": 6}
+    assert computed(runner) == {"read": 1, "segment": 2, "embed": 6}
 
 
 def test_other_parameters_share_nothing(runner):
@@ -138,14 +151,20 @@ def flip_bit(path):
 
 
 @pytest.mark.parametrize("damage", [flip_bit, Path.unlink])
-@pytest.mark.parametrize("name", ["evidence", "embeddings", "keys.parquet"])
-def test_damaged_earlier_results_are_not_used(runner, name, damage):
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [
+        ("read", "responses"), ("read", "keys.parquet"), ("read", "repeated.parquet"),
+        ("embed", "evidence"), ("embed", "embeddings"), ("embed", "keys.parquet"),
+    ],
+)  # fmt: skip
+def test_damaged_earlier_results_are_not_used(runner, stage, name, damage):
     """Rows come from whole artefacts alone."""
-    runner.run(until="embed")
-    damage(runner.last.artefacts["embed"].path(name))
+    runner.run(until=stage)
+    damage(runner.last.artefacts[stage].path(name))
     runner.edit(lambda rows: rows.append(like(runner, new_row())))
-    runner.run(until="embed")
-    assert runner.last.artefacts["embed"].manifest.rows_reused == 0
+    runner.run(until=stage)
+    assert runner.last.artefacts[stage].manifest.rows_reused == 0
 
 
 @pytest.mark.parametrize("stage", ROW_STAGES)

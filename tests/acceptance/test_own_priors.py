@@ -67,7 +67,7 @@ def test_plan_names_the_query(runner):
     runner.run()
     plan = make_plan(runner.workspace, load_config(runner.folder / "fractal.toml", [SQL]))
     reasons = {step.stage: step.reasons for step in plan}["priors"]
-    assert any(reason.startswith("sql changed from '' to 'SELECT") for reason in reasons)
+    assert any(reason.startswith("priors.sql changed from '' to 'SELECT") for reason in reasons)
 
 
 def _said(runner, stage="train"):

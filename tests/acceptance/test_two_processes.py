@@ -8,14 +8,17 @@ import signal
 import socket
 import threading
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from plain_run import ran, spawn
 from real_runs import fractal, start, wait_until
 
 from fractal_core.pipeline import STAGE_NAMES
-from fractal_core.store.locks import LockHeldError, lock
-from fractal_core.store.runs import list_runs
+from fractal_core.store.collecting import collect
+from fractal_core.store.locks import LockHeldError, holder_elsewhere, is_locked, lock
+from fractal_core.store.runs import list_runs, new_run, save_run
 from fractal_core.store.workspace import open_workspace
 
 HERE = socket.gethostname()
@@ -107,6 +110,46 @@ def test_lock_of_another_machine_is_waited_for_and_the_user_told_what_to_do(tmp_
     path.unlink()
     assert held.wait(5)
     thread.join()
+
+
+def test_run_of_another_machine_that_died_is_left_to_the_user(project, runner):
+    """`fractal doctor` says whose it is, since when, and what to delete if it is dead; it settles nothing by itself."""
+    runner.run(until="read")
+    workspace = runner.workspace
+    since = datetime.now(UTC) - timedelta(days=3, hours=2)
+    run = replace(new_run("", {}), host="elsewhere", pid=4711)
+    save_run(workspace, run)
+    holder = {"pid": 4711, "host": "elsewhere", "since": since.isoformat(timespec="seconds"), "boot": "another"}
+    names = [f"config-{'a' * 64}.lock", f"embed-{'b' * 64}.lock", f"run-{run.run_id}.lock"]
+    for name in names:
+        (workspace.locks / name).write_text(json.dumps(holder))
+    taken = f"process 4711 on elsewhere (since {holder['since']}), 3 days ago"
+    for _ in range(2):
+        doctor = fractal(project, "doctor", "--workspace", "ws")
+        assert doctor.returncode == 0
+        (line,) = [line for line in doctor.stdout.splitlines() if "4711" in line]
+        assert line == (
+            f"note     {taken}, keeps run {run.run_id} as running, "
+            f"and whether it lives cannot be seen from this machine; if it does not, delete in {workspace.locks}: "
+            + ", ".join(names)
+        )
+        assert [each.state for each in list_runs(workspace)] == ["running", "completed"]
+    collect(workspace, 1)
+    assert sorted(path.name for path in workspace.locks.iterdir()) == names
+    for name in names:
+        (workspace.locks / name).unlink()
+    settled = fractal(project, "doctor", "--workspace", "ws").stdout
+    assert f"run {run.run_id} had died and is now recorded as interrupted" in settled
+    assert "4711" not in settled
+
+
+def test_lock_of_another_machine_that_the_kernel_holds_is_in_no_doubt(tmp_path):
+    """Across a file system that locks for all machines its process lives, and nothing is to be deleted."""
+    path = tmp_path / "x.lock"
+    with lock(path, print):
+        path.write_text(json.dumps({"pid": 1, "host": "elsewhere", "since": "", "boot": "another"}))
+        assert is_locked(path)
+        assert holder_elsewhere(path) is None
 
 
 def test_lock_left_by_another_container_of_this_machine_is_taken_over(tmp_path):

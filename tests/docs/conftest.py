@@ -1,4 +1,4 @@
-"""The sample, labelled once for all documents; each document works on a copy."""
+"""The sample, labelled once for all documents and test processes; each document works on a copy."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ import shutil
 
 import pytest
 from doc_blocks import ROOT, shell
+from filelock import FileLock
 
 
 @pytest.fixture(scope="session")
-def labelled(tmp_path_factory):
+def labelled(tmp_path_factory, worker_id):
     """A folder with the sample and the main job run over it by the command line, and what that printed."""
-    folder = tmp_path_factory.mktemp("labelled") / "project"
-    folder.mkdir()
-    shutil.copytree(ROOT / "data", folder / "data", ignore=shutil.ignore_patterns("__pycache__"))
-    return folder, shell("fractal run data/factuality.toml", folder)
+    base = tmp_path_factory.getbasetemp()
+    # Test processes have their folders beside each other; whichever comes first labels for all.
+    folder = (base if worker_id == "master" else base.parent) / "labelled"
+    printed = folder.with_name("labelled.txt")
+    with FileLock(folder.with_name("labelled.lock")):
+        if not printed.exists():
+            folder.mkdir()
+            shutil.copytree(ROOT / "data", folder / "data", ignore=shutil.ignore_patterns("__pycache__"))
+            printed.write_text(shell("fractal run data/factuality.toml", folder), encoding="utf-8")
+    return folder, printed.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -93,6 +93,10 @@ def test_own_data_and_first_query(sample):
     """init, plan, run and query as the README writes them."""
     folder, _ = sample
     shutil.copy(folder / "data" / "factuality.jsonl", folder / "answers.jsonl")
+    for split in ("train", "test"):
+        steps = [{"completions": [{"text": "It is 2.", "rating": 1}]}]
+        solution = {"question": {"problem": f"1 + 1 in {split}?"}, "label": {"steps": steps}}
+        (folder / f"phase2_{split}.jsonl").write_text(json.dumps(solution) + "\n", encoding="utf-8")
     for block in blocks(README, "sh"):
         if "fractal" in block:
             output = shell(block, folder)

@@ -92,11 +92,11 @@ def no_progress(description, total):
     yield SimpleNamespace(advance=lambda amount=1: None)
 
 
-def run(tmp_path, folder, rows=RESPONSES):
+def run(tmp_path, folder, rows=RESPONSES, kind="transformer"):
     """Run the stage; return the tables evidence and embeddings, and the notes."""
     notes = []
     outputs = FakeOutputs(tmp_path)
-    params = SimpleNamespace(model="tiny", max_tokens=64, chunk_tokens=16)
+    params = SimpleNamespace(model="tiny", kind=kind, max_tokens=64, chunk_tokens=16)
     embed(FakeInputs(rows, folder), params, outputs, Runtime("cpu", 512, no_progress, notes.append))
     return outputs.table("evidence"), outputs.table("embeddings"), notes
 
@@ -151,6 +151,25 @@ def test_embeddings_are_the_distinct_texts(tmp_path, tiny_encoder):
     assert np.dot(stored, alone.pooled) >= 0.9999
 
 
+def test_static_encoder_fills_the_same_tables(tmp_path, tiny_encoder):
+    """The rows, texts and nulls are those of the transformer, the vectors are not, and the encoder's name says so."""
+    evidence, embeddings, _ = run(tmp_path, tiny_encoder, kind="static")
+    other_evidence, other_embeddings, _ = run(tmp_path, tiny_encoder)
+    assert evidence.schema.equals(EVIDENCE.schema)
+    assert embeddings["text_hash"].equals(other_embeddings["text_hash"])
+    assert set(embeddings["encoder"].to_pylist()) == {"tiny (static)"}
+    assert not embeddings["vector"].equals(other_embeddings["vector"])
+    for feature in FEATURES:
+        one, other = evidence[feature.name], other_evidence[feature.name]
+        assert one.is_null().equals(other.is_null())
+        if feature.name.startswith(("cos_", "maxsim_")) and one.null_count < len(one):
+            assert not one.equals(other), feature.name
+        elif not feature.name.startswith(("cos_", "maxsim_")):
+            assert one.equals(other)
+    copied = evidence.to_pylist()[0]
+    assert copied["maxsim_last_context_mean"] == pytest.approx(1.0, abs=2e-3)
+
+
 @pytest.mark.parametrize("shard_characters", [1, 10**6])
 def test_each_distinct_text_is_encoded_once(tmp_path, tiny_encoder, monkeypatch, shard_characters):
     """Texts shared by responses are read once, whether the responses share a shard or not."""
@@ -192,6 +211,6 @@ def test_tables_that_do_not_fit_are_reported(tmp_path, tiny_encoder):
     """A sentence of an unknown response is an error that names it."""
     inputs = FakeInputs(RESPONSES, tiny_encoder)
     inputs.tables["responses"] = inputs.tables["responses"].slice(1)
-    params = SimpleNamespace(model="tiny", max_tokens=64, chunk_tokens=16)
+    params = SimpleNamespace(model="tiny", kind="transformer", max_tokens=64, chunk_tokens=16)
     with pytest.raises(StoreError, match="'r1'"):
         embed(inputs, params, FakeOutputs(tmp_path), Runtime("cpu", 512, no_progress, print))

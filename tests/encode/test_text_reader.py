@@ -25,8 +25,8 @@ class CountingEncoder:
         advance(sum(map(len, texts)))
         return [
             Reading(
-                np.full(4, ord(text[0]), np.float32), np.zeros((2, 1, 4), np.float16), np.zeros(1, np.int32),
-                np.zeros((1, 2), np.int32),
+                np.full(4, ord(text[0]), np.float32), np.zeros((2, 1, 4), np.float16), np.ones(1, np.float32),
+                np.zeros(1, np.int32), np.zeros((1, 2), np.int32),
             )
             for text in texts
         ]  # fmt: skip

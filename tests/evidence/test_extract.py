@@ -30,7 +30,7 @@ COLUMN = {feature.name: index for index, feature in enumerate(FEATURES)}
 def reading(tiny_encoder):
     """An encoder and its rarity."""
     encoder = Encoder(tiny_encoder, 64)
-    return encoder, Rarity(encoder.vocabulary, encoder.piece_ids)
+    return encoder, Rarity(encoder.tokeniser.vocabulary, encoder.tokeniser.piece_ids)
 
 
 def evidence_of(reading, materials):

@@ -52,6 +52,32 @@ def test_a_fold_does_not_see_its_labels(encoder, mode, monkeypatch):
     assert one.members[0].history != two.members[0].history
 
 
+def test_going_on_starts_from_the_earlier_models(encoder, monkeypatch):
+    """They are judged as they are, beaten only by what is better, and their fold's labels stay unseen."""
+    bags, labels, truth = make_bags()
+    before = fine_tune(encoder, bags, loss_of(bags, labels), FAST)
+    still = replace(SHORT, learning_rate=0.0, head_learning_rate=0.0)
+    kept = fine_tune(encoder, bags, loss_of(bags, labels), still, earlier=before.members)
+    assert torch.equal(kept.logits, before.logits)
+    for old, new in zip(before.members, kept.members, strict=True):
+        assert (new.family, new.epochs, new.history[0][0]) == (old.family, 0.0, 0.0)
+        assert new.history[0][1] == pytest.approx(min(loss for _, loss in old.history), abs=1e-5)
+    short = fine_tune(encoder, bags, loss_of(bags, labels), SHORT, earlier=before.members)
+    anew = fine_tune(encoder, bags, loss_of(bags, labels), SHORT)
+    own = bags.segments.expand(bags.fold)
+    for fold in range(3):
+        losses = [min(loss for _, loss in found.members[fold].history) for found in (short, anew)]
+        assert losses[0] < losses[1]
+        assert ranks(short.logits[fold, own == fold], truth[own == fold]) > 0.95
+    monkeypatch.setattr("fractal_core.mil.finetune.stopping._GAIN", -1e9)
+    turned = torch.where(bags.fold == 1, 1 - labels, labels)
+    one, two = (
+        fine_tune(encoder, bags, loss_of(bags, each), SHORT, earlier=before.members).logits for each in (labels, turned)
+    )
+    assert torch.equal(one[1], two[1])
+    assert not torch.equal(one[2], two[2])  # Fold 0 stops by the labels of fold 1, fold 2 is trained on them.
+
+
 def test_the_loss_is_asked_about_visible_responses_alone(encoder):
     """No fold's training or stopping asks for the loss of its own responses, nor of unlabelled ones."""
     bags, labels, _ = make_bags(30, folds=4)

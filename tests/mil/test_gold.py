@@ -54,7 +54,7 @@ def test_no_gold_in_train_is_noted():
         "some train responses, or set priors.hybrid = false"
     ]
     hybrid = learn_hybrid(np.zeros((3, 1), np.float32), gold, np.zeros((1, 3), np.int64), True, pytest.fail)
-    assert hybrid == (None, None)
+    assert hybrid == (None, None, None)
 
 
 @pytest.fixture(scope="module")

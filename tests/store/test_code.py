@@ -64,6 +64,15 @@ def test_helper_edit_is_seen(package):
     assert {name for name in after if after[name] != before[name]} == {"fractal_core.helper"}
 
 
+def test_packages_of_the_stage_are_its_code(package):
+    """Importing the stage's module executes the packages that it is in."""
+    (package / "inner").mkdir()
+    (package / "inner" / "__init__.py").write_text("X = 1\n")
+    (package / "inner" / "stage.py").write_text("def stage():\n    return 1\n")
+    found = code_digests("fractal_core.inner.stage", package)
+    assert list(found) == ["fractal_core", "fractal_core.inner", "fractal_core.inner.stage"]
+
+
 def test_import_inside_function_is_followed(package):
     """An import in a function body counts like one at the top."""
     (package / "stage.py").write_text("def stage():\n    from fractal_core import other\n    return other.X\n")

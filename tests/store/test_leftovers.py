@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
+from fractal_core.store.collecting import collect
 from fractal_core.store.faults import FAULT, reach
 from fractal_core.store.leftovers import leftovers, may_use, split_name
 from fractal_core.store.locks import lock
-from fractal_core.store.runs import StageRecord, finished, new_run
+from fractal_core.store.runs import StageRecord, finished, list_runs, new_run
 
 PRINT = "0f" * 32
 
@@ -50,6 +54,27 @@ def test_what_we_do_not_know_is_left_for_a_day(bench):
     assert _names(bench) == []
     os.utime(path, (time.time() - 100_000,) * 2)
     assert _names(bench) == ["tmp/something-1-2"]
+
+
+PROBING = (
+    "import sys; from pathlib import Path; from fractal_core.store.workspace import open_workspace\n"
+    "from fractal_core.store.failures import check_writable; check_writable(open_workspace(Path(sys.argv[1])))"
+)
+
+
+@pytest.mark.parametrize("folder", ["artefacts", "manifests", "runs", "locks", "tmp"])
+def test_probe_of_a_killed_process_is_left_over(bench, folder):
+    """Killed while it finds out whether a folder can be written: no reader minds the file, and it is collected."""
+    environment = {**os.environ, FAULT: f"{folder}:probe"}
+    command = [sys.executable, "-c", PROBING, str(bench.workspace.root)]
+    assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
+    (probe,) = bench.workspace.root.glob("*/probe-*")
+    assert probe.parent.name == folder
+    assert list_runs(bench.workspace) == []
+    assert bench.what_ran() == ["first", "second"]
+    assert _names(bench) == [f"{folder}/{probe.name}"]
+    collect(bench.workspace, 1)
+    assert not probe.exists()
 
 
 def test_superseded_folder_is_left_over_unless_a_run_may_have_found_it(bench):

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from fractal_core.errors import InputError, StoreError
+from fractal_core.store import describing
 from fractal_core.store import materialize as materialize_module
 from fractal_core.store.artefact import manifest_path
 from fractal_core.store.locks import lock
@@ -201,7 +202,7 @@ def test_leftover_folder_of_a_killed_process_is_replaced(bench, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(type(bench.workspace), "write_file", die)
-        patch.setattr(materialize_module, "source_digests", lambda *args: [])
+        patch.setattr(describing, "source_digests", lambda *args: [])
         with pytest.raises(KeyboardInterrupt):
             bench.run()
     assert bench.what_ran() == ["second"]

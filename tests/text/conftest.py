@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fractal_core.config import Columns
 from fractal_core.tables import RESPONSES, TABLES
-from fractal_core.text.files import files_by_split, input_files
+from fractal_core.text.files import input_files, input_sources
 from fractal_core.text.reading import read
 from fractal_core.text.segmentation import segment
 
@@ -23,21 +24,22 @@ SEGMENT_READS = ("response_id", "response", "spans", "sentence_labels")
 class FakeInputs:
     """Files by name and tables by name, from memory."""
 
-    def __init__(self, files: list[Path] | None = None, **tables: pa.Table) -> None:
+    def __init__(self, files: list[Path] | None = None, earlier: Sequence[Any] = (), **tables: pa.Table) -> None:
         self._files = files or []
+        self._earlier = earlier
         self._tables = tables
 
     def sources(self, name: str) -> list[Path]:
-        """Return the files, named by split as the pipeline does."""
-        return files_by_split(self._files).get(name.removeprefix("input").removeprefix("."), [])
+        """Return the files, grouped as the pipeline does."""
+        return input_sources(self._files).get(name, [])
 
     def rows(self, name: str) -> int:
         """Return the number of rows of a table."""
         return int(self._tables[name].num_rows)
 
-    def earlier(self) -> list[Any]:
-        """Return nothing."""
-        return []
+    def earlier(self) -> Sequence[Any]:
+        """Return the results that were given."""
+        return self._earlier
 
     def batches(self, name: str, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
         """Stream a table."""
@@ -50,6 +52,7 @@ class FakeOutputs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.written: dict[str, list[pa.Table]] = {}
+        self.rows_reused = 0
 
     def write(self, name: str, rows: pa.Table) -> None:
         """Append rows to a table."""
@@ -70,8 +73,20 @@ class FakeOutputs:
         return self._folder / name
 
     def reused(self, rows: int) -> None:
-        """There is nothing to reuse."""
-        assert rows == 0
+        """Count reused rows."""
+        self.rows_reused += rows
+
+    @property
+    def computed(self) -> int:
+        """Rows of all tables that were not reused."""
+        return sum(rows.num_rows for tables in self.written.values() for rows in tables) - self.rows_reused
+
+    def path(self, name: str) -> Path:
+        """Return the path of a table, written now, or of a file, as an earlier result does."""
+        path = self._folder / name
+        if name in TABLES:
+            pq.write_table(self.table(name), path)
+        return path
 
     def table(self, name: str) -> pa.Table:
         """Return all rows written to a table."""
@@ -122,7 +137,12 @@ class Reader:
         self.last: Result | None = None
 
     def __call__(
-        self, *paths: Path, columns: dict[str, str] | None = None, files: list[Path] | None = None, **changes: Any
+        self,
+        *paths: Path,
+        columns: dict[str, str] | None = None,
+        files: list[Path] | None = None,
+        earlier: Sequence[Result] = (),
+        **changes: Any,
     ) -> Result:
         """Read the paths, or the files exactly as listed, and return what was written; `last` has it after errors."""
         params = {
@@ -136,7 +156,7 @@ class Reader:
             "seed": 0,
         }
         self.last = Result(self._factory.mktemp("outputs"))
-        inputs = FakeInputs(files or input_files(list(paths)))
+        inputs = FakeInputs(files or input_files(list(paths)), earlier)
         read(inputs, SimpleNamespace(**(params | changes)), self.last, self.last.runtime)
         return self.last
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fractal_core.errors import InputError
-from fractal_core.text.files import file_format, files_by_split, input_files, source_names
+from fractal_core.text.files import SOURCE_SPLITS, file_format, files_by_split, input_files, input_sources, source_names
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -107,3 +107,28 @@ def test_files_by_split(names: list[str], expected: dict[str, int]) -> None:
     """File names say the split only if they say train and another one."""
     groups = files_by_split([Path("folder", name) for name in names])
     assert {split: len(files) for split, files in groups.items()} == expected
+
+
+def test_input_sources() -> None:
+    """Files are grouped by split and format, under names that say the split again."""
+    names = ["train.jsonl", "train-00001-of-00002.csv", "x/test.tsv.gz", "a.ndjson", "b.jsonl", "c.arrow"]
+    groups = input_sources([Path(name) for name in names])
+    assert {name: [str(file) for file in files] for name, files in groups.items()} == {
+        "input.arrow": ["c.arrow"],
+        "input.jsonl": ["a.ndjson", "b.jsonl"],
+        "input.test.tsv.gz": ["x/test.tsv.gz"],
+        "input.train.csv": ["train-00001-of-00002.csv"],
+        "input.train.jsonl": ["train.jsonl"],
+    }
+    assert [SOURCE_SPLITS[name] for name in groups] == ["", "", "test", "train", "train"]
+
+
+@pytest.mark.parametrize("folder", ["data", "data/out", "out"])
+def test_what_a_run_exports_is_no_input(folder: str, tmp_path: Path) -> None:
+    """The exported file alone is left out of the folders that are searched; named outright it is taken."""
+    touch(tmp_path, "data/a.jsonl", "data/out/b.jsonl", "data/labels.parquet", "data/out/labels.parquet")
+    exported = tmp_path / folder / "labels.parquet"
+    everything = {*(tmp_path / "data").rglob("*.*")}
+    assert {*input_files([tmp_path / "data"], exported)} == everything - {exported}
+    if exported in everything:
+        assert input_files([exported], exported) == [exported]

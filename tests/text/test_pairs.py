@@ -97,10 +97,14 @@ def test_columns_of_pairs_can_be_renamed(tmp_path: Path, read_files: Read) -> No
         ({"preference": 0.5}, "preference outside its range", "0.5"),
         ({"preference": True}, "preference outside its range", "True"),
         ({"preference": "a"}, "preference is not a number", "'a'"),
-        ({"spans_b": [[0, 60]]}, "span lies outside the response", "response_b: span 0 is [0, 60]"),
-        ({"sentences_a": ["Four."]}, "sentence not found in the response", "response_a: sentence 0 is 'Four.'"),
-        ({"sentence_labels_a": [1]}, "sentence labels without sentences", "response_a: 1 labels"),
-        ({"spans_b": [[0, 6]], "sentence_labels_b": [2]}, "sentence label outside its range", "response_b: label 0"),
+        ({"spans_b": [[0, 60]]}, "span lies outside the response", "spans_b: span 0 is [0, 60]"),
+        ({"sentences_a": ["Four."]}, "sentence not found in the response", "sentences_a: sentence 0 is 'Four.'"),
+        ({"sentence_labels_a": [1]}, "sentence labels without sentences", "sentence_labels_a: 1 labels"),
+        (
+            {"spans_b": [[0, 6]], "sentence_labels_b": [2]},
+            "sentence label outside its range",
+            "sentence_labels_b: label 0",
+        ),
         ({"split": "x"}, "split is not train, dev or test", "split = 'x'"),
     ],
 )

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fractal_core.tables import REJECTS, RESPONSES
-from fractal_core.text import spool
+from fractal_core.text import gathered, spool
 from fractal_core.text.records import REJECTS_SCHEMA, RESPONSES_SCHEMA
 
 Read = Callable[..., Any]
@@ -263,9 +263,9 @@ def test_small_spools_change_nothing(tmp_path: Path, read_files: Read, monkeypat
     path = write(tmp_path / "x.jsonl", [*simple(100), *simple(3)])
     whole = read_files(path)
     monkeypatch.setattr(spool, "SPOOL_ROWS", 7)
-    monkeypatch.setattr(spool, "OUTPUT_ROWS", 11)
+    monkeypatch.setattr(gathered, "OUTPUT_ROWS", 11)
     parts = read_files(path)
-    assert len(parts.written["responses"]) > 1
+    assert [rows.num_rows for rows in parts.written["responses"]] == [11] * 9 + [1]
     assert parts.table("responses").equals(whole.table("responses"))
     assert parts.table("rejects").equals(whole.table("rejects"))
 

@@ -41,28 +41,28 @@ def reject(read_files: Read, path: Path, **options: Any) -> dict[str, Any]:
     [
         ({"id": None}, "missing id", "id = None"),
         ({"id": "  "}, "missing id", "id = '  '"),
-        ({"id": 1.5}, "id is neither text nor a whole number", "1.5"),
-        ({"id": True}, "id is neither text nor a whole number", "True"),
+        ({"id": 1.5}, "id is neither text nor a whole number", "id = 1.5, which is a number"),
+        ({"id": True}, "id is neither text nor a whole number", "id = True, which is true or false"),
         ({"id": "good2"}, "duplicate id", "good2 is at x.jsonl:3 and again at x.jsonl:5"),
         ({"response": None}, "missing or empty response", "response = None"),
         ({"response": ""}, "missing or empty response", "response = ''"),
         ({"response": " \n"}, "missing or empty response", r"response = ' \n'"),
-        ({"response": 5}, "response is not text", "response = 5"),
-        ({"response": ["a"]}, "response is not text", "['a']"),
-        ({"response_label": "1"}, "label is not a number", "response_label = '1'"),
+        ({"response": 5}, "response is not text", "response = 5, which is a whole number"),
+        ({"response": ["a"]}, "response is not text", "response = ['a'], which is a list"),
+        ({"response_label": "1"}, "label is not a number", "response_label = '1', which is text"),
         ({"response_label": [1]}, "label is not a number", "[1]"),
-        ({"response_label": float("nan")}, "label is not a number", "nan"),
+        ({"response_label": float("nan")}, "label is not a number", "response_label = nan"),
         ({"response_label": 0.5}, "label outside its range", "response_label = 0.5, min takes 0 or 1"),
         ({"response_label": -1}, "label outside its range", "-1"),
         ({"response_label": 10**400}, "label outside its range", "1000"),
         ({"response_label": float("inf")}, "label outside its range", "inf"),
-        ({"query": 3}, "query is not text", "query = 3"),
-        ({"context": 3}, "context is neither text nor a list of text", "context = 3"),
+        ({"query": {"q": 3}}, "query is not text", "query = {'q': 3}, which is an object"),
+        ({"context": 3}, "context is neither text nor a list of text", "context = 3, which is a whole number"),
         ({"context": ["a", 3]}, "context is neither text nor a list of text", "['a', 3]"),
         ({"group": 1.5}, "group is neither text nor a whole number", "1.5"),
         ({"split": "training"}, "split is not train, dev or test", "split = 'training'"),
         ({"split": 1}, "split is not train, dev or test", "split = 1"),
-        ({"spans": "0-4"}, "spans are not a list", "'0-4'"),
+        ({"spans": "0-4"}, "spans are not a list", "spans: '0-4', which is text"),
         ({"spans": [[0, 4], [5]]}, "span is not a pair of whole numbers", "span 1 is [5]"),
         ({"spans": [[0, 4.0]]}, "span is not a pair of whole numbers", "span 0 is [0, 4.0]"),
         ({"spans": [[False, True]]}, "span is not a pair of whole numbers", "[False, True]"),
@@ -74,16 +74,20 @@ def reject(read_files: Read, path: Path, **options: Any) -> dict[str, Any]:
         ({"spans": [[0, 5], [4, 9]]}, "spans overlap or are out of order", "[4, 9], the one before ends at 5"),
         ({"spans": [[5, 9], [0, 4]]}, "spans overlap or are out of order", "span 1 is [0, 4]"),
         ({"spans": [[0, 4], [4, 5]]}, "span has no text", "span 1 is [4, 5]"),
-        ({"sentences": "One."}, "sentences are not a list of text", "'One.'"),
-        ({"sentences": ["One.", 2]}, "sentences are not a list of text", "sentence 1 is 2"),
+        ({"sentences": "One."}, "sentences are not a list of text", "sentences: 'One.', which is text"),
+        ({"sentences": ["One.", 2]}, "sentences are not a list of text", "sentence 1 is 2, which is a whole number"),
         ({"sentences": ["One.", " "]}, "sentence has no text", "sentence 1 is ' '"),
         ({"sentences": ["One.", "Three."]}, "sentence not found in the response", "sentence 1 is 'Three.'"),
         ({"sentences": ["Two.", "One."]}, "sentence not found in the response", "looked for from character 9"),
         ({"sentence_labels": [1, 0]}, "sentence labels without sentences", "2 labels"),
-        ({"sentence_labels": 1, "spans": [[0, 4]]}, "sentence labels are not a list", "1"),
+        ({"sentence_labels": 1, "spans": [[0, 4]]}, "sentence labels are not a list", "1, which is a whole number"),
         ({"sentence_labels": [1, 0], "spans": [[0, 4]]}, "not one label a sentence", "2 sentence labels for 1"),
         ({"sentence_labels": [1], "sentences": ["One.", "Two."]}, "not one label a sentence", "1 sentence labels for"),
-        ({"sentence_labels": ["1"], "spans": [[0, 4]]}, "sentence label is not a number", "label 0 is '1'"),
+        (
+            {"sentence_labels": ["1"], "spans": [[0, 4]]},
+            "sentence label is not a number",
+            "label 0 is '1', which is text",
+        ),
         ({"sentence_labels": [2], "spans": [[0, 4]]}, "sentence label outside its range", "label 0 is 2"),
         ({"sentence_labels": [-0.5], "spans": [[0, 4]]}, "sentence label outside its range", "label 0 is -0.5"),
         ({"response": "a \ud800 b"}, "text is not UTF-8", "response: character 2 is U+D800"),
@@ -175,17 +179,17 @@ def test_raw_is_cut(tmp_path: Path, read_files: Read) -> None:
 
 
 def test_duplicates_over_files(tmp_path: Path, read_files: Read) -> None:
-    """The first valid row by file and line keeps the id, wherever the files stand in the list."""
+    """One valid row keeps the id, the first of its file, wherever the files stand in the list."""
     (tmp_path / "a.jsonl").write_bytes(lines([BASE | {"id": "twice", "response_label": 9}, *GOOD]))
     (tmp_path / "b.jsonl").write_bytes(lines([BASE | {"id": "twice", "response": "From b."}]))
     (tmp_path / "c.jsonl").write_bytes(lines([BASE | {"id": "twice"}, BASE | {"id": "twice"}]))
     files = [tmp_path / name for name in ("c.jsonl", "a.jsonl", "b.jsonl")]
     result = read_files(files=files)
-    assert [row["response"] for row in result.rows("responses")][-1] == "From b."
+    assert [row["response"] for row in result.rows("responses")][-1] == BASE["response"]
     assert [(row["source"], row["line"], row["reason"], row["detail"]) for row in result.rows("rejects")] == [
         ("a.jsonl", 1, "label outside its range", "response_label = 9, min takes 0 or 1"),
-        ("c.jsonl", 1, "duplicate id", "twice is at b.jsonl:1 and again at c.jsonl:1"),
-        ("c.jsonl", 2, "duplicate id", "twice is at b.jsonl:1 and again at c.jsonl:2"),
+        ("b.jsonl", 1, "duplicate id", "twice is at c.jsonl:1 and again at b.jsonl:1"),
+        ("c.jsonl", 2, "duplicate id", "twice is at c.jsonl:1 and again at c.jsonl:2"),
     ]
     assert result.runtime.notes == [
         "Rejected 3 of 8 rows (duplicate id 2, label outside its range 1): see the table rejects."
@@ -250,6 +254,17 @@ def test_a_column_with_a_role_is_no_suggestion(
         assert f'did you mean "{suggested}"? Then write [input.columns] response_label = "{suggested}"' in message
 
 
+def test_a_file_that_fractal_wrote_is_no_input(tmp_path: Path, read_files: Read) -> None:
+    """Exported labels in the input folder are named as such, unless the columns are asked for."""
+    (tmp_path / "old").mkdir()
+    labels = {"response_id": ["a", "b"], "sentence_index": [0, 0], "text": ["x", "y"], "pseudolabel": [0.0, 1.0]}
+    pq.write_table(pa.table(labels), tmp_path / "old" / "labels.parquet")
+    columns = {"id": "response_id", "response": "text", "response_label": "pseudolabel"}
+    assert len(read_files(tmp_path, columns=columns).rows("responses")) == 2
+    (tmp_path / "x.jsonl").write_bytes(lines(GOOD))
+    assert "old/labels.parquet is a file of labels that fractal has written" in error(read_files, tmp_path)
+
+
 def test_column_in_some_rows(tmp_path: Path, read_files: Read) -> None:
     """A column that one row has is there; the other rows are unlabelled."""
     path = tmp_path / "x.jsonl"
@@ -264,14 +279,15 @@ def test_repeated_header(tmp_path: Path, read_files: Read) -> None:
 
 
 def test_too_many_rejects(tmp_path: Path, read_files: Read) -> None:
-    """Past the allowed share the run stops, naming the three commonest reasons with a place each."""
+    """Past the allowed share the run stops, naming the three commonest reasons, each with the first row."""
     bad = [BASE | {"id": None}] * 3 + [BASE | {"response": ""}] * 2 + [GOOD[0]] * 2 + [BASE | {"id": "w", "split": "x"}]
     path = tmp_path / "x.jsonl"
     path.write_bytes(lines(GOOD + bad))
     message = error(read_files, path, max_reject_fraction=0.5)
     assert message == (
-        "Too many bad rows, 8 of 12 (66.7%, allowed are 50.0%): missing id (3, first at x.jsonl:5); "
-        "duplicate id (2, first at x.jsonl:10); missing or empty response (2, first at x.jsonl:8). "
+        "Too many bad rows, 8 of 12 (66.7%, allowed are 50.0%): missing id (3, first at x.jsonl:5: id = None); "
+        "duplicate id (2, first at x.jsonl:10: good0 is at x.jsonl:1 and again at x.jsonl:10); "
+        "missing or empty response (2, first at x.jsonl:8: response = ''). "
         "Mend them, or raise [input] max_reject_fraction."
     )
     assert len(read_files(path, max_reject_fraction=8 / 12).rows("rejects")) == 8

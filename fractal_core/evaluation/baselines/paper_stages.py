@@ -14,7 +14,7 @@ from fractal_core.evaluation.baselines.problem import Scored, by_grade, mean_sco
 from fractal_core.evaluation.baselines.reading import KEYS, read_problem
 from fractal_core.evaluation.baselines.running import FILE, score_table
 from fractal_core.evaluation.baselines.texts import read_texts
-from fractal_core.mil.threads import one_thread
+from fractal_core.threads import one_thread
 
 if TYPE_CHECKING:
     from fractal_core.evaluation.baselines.running import BaselineParams

@@ -11,7 +11,7 @@ import torch
 from fractal_core.evaluation.baselines.fitting import Settings
 from fractal_core.evaluation.baselines.problem import by_grade, mean_scored
 from fractal_core.evaluation.baselines.reading import KEYS, read_problem
-from fractal_core.mil.threads import one_thread
+from fractal_core.threads import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable

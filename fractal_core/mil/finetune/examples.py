@@ -32,6 +32,7 @@ class TextBags:
         segments: the responses.
         fold: int64 [B]; the fold of a labelled train response, NO_FOLD for all others.
         dev: bool [B], labelled responses of the dev split.
+        members: number of folds, if it is not one more than the largest that a response has here.
     """
 
     texts: Sequence[str]
@@ -40,11 +41,12 @@ class TextBags:
     segments: Segments
     fold: Tensor
     dev: Tensor
+    members: int = 0
 
     @property
     def folds(self) -> int:
         """Number of folds, K."""
-        return int(self.fold.max()) + 1 if self.fold.numel() else 0
+        return self.members or (int(self.fold.max()) + 1 if self.fold.numel() else 0)
 
     def families(self, against: str) -> tuple[str, ...]:
         """Return the families to choose from: the one named, or all ("auto") that any sentence has.

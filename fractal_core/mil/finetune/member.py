@@ -33,8 +33,8 @@ class Member:
         family: what sentences are read against.
         head: its parameters, on the CPU.
         encoder: the trained weights, on the CPU; None if no check found any better than the untrained ones.
-        epochs: epochs after which they were taken, 0 for the untrained.
-        history: (epochs, mean loss of the stopping responses in nats) of every check, the untrained model first.
+        epochs: epochs after which they were taken, 0 for those that training started from.
+        history: (epochs, mean loss of the stopping responses in nats) of every check, what it started from first.
     """
 
     family: str

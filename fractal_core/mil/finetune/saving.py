@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+# The file of stage train.
+ENCODERS = "finetuned.safetensors"
 _HEAD, _ENCODER = "head.", "encoder."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fractal_core.mil.finetune.member import Member
@@ -17,11 +18,11 @@ _GAIN = 1e-4
 class Watch:
     """Keeps the best model of a fold and counts the checks since."""
 
-    def __init__(self, family: str, parameters: HeadParameters, loss: float) -> None:
-        """Begin with the untrained model."""
-        self._least = loss
-        self._history = [(0.0, loss)]
-        self.best = Member(family, _on_cpu(parameters), None, 0.0, self._history)
+    def __init__(self, start: Member) -> None:
+        """Begin with the model that training starts from, whose loss is all of its history."""
+        self._history = list(start.history)
+        self._least = self._history[0][1]
+        self.best = replace(start, head=_on_cpu(start.head), history=self._history)
         self.waited = 0
 
     def check(self, epochs: float, loss: float, parameters: HeadParameters, encoder: TrainableEncoder) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from fractal_core.mil.finetune.gradients import accumulate
 from fractal_core.mil.finetune.heads import HEADS
-from fractal_core.mil.finetune.member import calibrate, head_logits, read, score
+from fractal_core.mil.finetune.member import Member, calibrate, head_logits, read, score
 from fractal_core.mil.finetune.reading import Reading, reading_of
 from fractal_core.mil.finetune.stopping import Watch
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from fractal_core.mil.finetune.encoder import TrainableEncoder
     from fractal_core.mil.finetune.examples import TextBags
     from fractal_core.mil.finetune.heads import Head, HeadParameters
-    from fractal_core.mil.finetune.member import Member
     from fractal_core.mil.finetune.settings import BagLoss, FineTuneSettings
 
 _MAX_NORM = 1.0
@@ -59,6 +58,7 @@ def fine_tune(
     loss: BagLoss,
     settings: FineTuneSettings,
     advance: Callable[[int], None] = lambda steps: None,
+    earlier: Sequence[Member] = (),
 ) -> FineTuned:
     """Train a model a fold and score every sentence with each.
 
@@ -75,39 +75,47 @@ def fine_tune(
         loss: bag loss of some responses; it must not look at any others.
         settings: how to train.
         advance: called with numbers of steps; they sum to `step_count`.
+        earlier: the folds' models of an earlier training, to go on from and to be beaten; none to start anew.
 
     Raises:
         InputError: if sentences have nothing to be read against, or there are too few folds or labelled responses.
     """
     head, everything = HEADS[settings.mode], torch.arange(len(bags.sentence))
     encoder.load(None)
-    frozen = {}
-    for family in bags.families(settings.against):
-        reading = reading_of(encoder, bags, settings.mode, family)
-        frozen[family] = _Frozen(reading, read(encoder, reading, reading.select(everything)[0]))
-    members = [_fit(encoder, head, frozen, bags, loss, settings, fold, advance) for fold in range(bags.folds)]
+    if earlier:
+        readings = {name: reading_of(encoder, bags, settings.mode, name) for name in {m.family for m in earlier}}
+        starts = [_ended(encoder, head, readings, bags, loss, *each) for each in enumerate(earlier)]
+    else:
+        readings = {}
+        frozen = {}
+        for family in bags.families(settings.against):
+            readings[family] = reading = reading_of(encoder, bags, settings.mode, family)
+            frozen[family] = _Frozen(reading, read(encoder, reading, reading.select(everything)[0]))
+        starts = [_untrained(head, frozen, bags, loss, fold) for fold in range(bags.folds)]
+    members = [
+        _fit(encoder, head, readings[start.family], start, bags, loss, settings, fold, advance)
+        for fold, start in enumerate(starts)
+    ]
     return FineTuned(score(encoder, settings.mode, members, bags), members)
 
 
 def _fit(
     encoder: TrainableEncoder,
     head: Head,
-    frozen: dict[str, _Frozen],
+    reading: Reading,
+    start: Member,
     bags: TextBags,
     loss: BagLoss,
     settings: FineTuneSettings,
     fold: int,
     advance: Callable[[int], None],
 ) -> Member:
-    """Calibrate and train one fold's model."""
+    """Train one fold's model from where it starts."""
     train, stop = bags.parts(fold)
-    family, parameters = _best_start(head, frozen, bags, loss, train)
-    reading = frozen[family].reading
-    stopping = bags.segments.select(stop)[0]
-    untrained = head_logits(head, parameters, frozen[family].vectors, reading.of[stopping])
-    watch = Watch(family, parameters, _mean(loss, untrained, stop))
-    encoder.load(None)
-    parameters = {name: value.to(encoder.device).clone().requires_grad_() for name, value in parameters.items()}
+    needed, rows = reading.select(bags.segments.select(stop)[0])
+    watch = Watch(start)
+    encoder.load(start.encoder)
+    parameters = {name: value.to(encoder.device).clone().requires_grad_() for name, value in start.head.items()}
     groups = [
         {"params": encoder.trained(), "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
         {"params": list(parameters.values()), "lr": settings.head_learning_rate, "weight_decay": 0.0},
@@ -124,7 +132,6 @@ def _fit(
         advance(1)
         # Checks lie evenly in an epoch, and one ends the training.
         if step == steps or step * settings.checks // each_epoch > (step - 1) * settings.checks // each_epoch:
-            needed, rows = reading.select(stopping)
             logits = head_logits(head, parameters, read(encoder, reading, needed), rows)
             watch.check(step / each_epoch, _mean(loss, logits, stop), parameters, encoder)
             if watch.waited >= settings.patience:
@@ -133,10 +140,9 @@ def _fit(
     return watch.best
 
 
-def _best_start(
-    head: Head, frozen: dict[str, _Frozen], bags: TextBags, loss: BagLoss, train: Tensor
-) -> tuple[str, HeadParameters]:
-    """Return the family whose calibrated untrained model explains the train responses best, and its head."""
+def _untrained(head: Head, frozen: dict[str, _Frozen], bags: TextBags, loss: BagLoss, fold: int) -> Member:
+    """Return the calibrated untrained model, of the family that explains a fold's train responses best."""
+    train, stop = bags.parts(fold)
     sentences = bags.segments.select(train)[0]
     found = {}
     for family, start in frozen.items():
@@ -144,7 +150,26 @@ def _best_start(
         combined = head.combine(start.vectors, rows)
         found[family] = calibrate(head, combined, lambda logits: loss(logits[None].cpu(), train)[0].mean())
     family = min(found, key=lambda name: found[name][1])
-    return family, found[family][0]
+    parameters, start = found[family][0], frozen[family]
+    untrained = head_logits(head, parameters, start.vectors, start.reading.of[bags.segments.select(stop)[0]])
+    return Member(family, parameters, None, 0.0, [(0.0, _mean(loss, untrained, stop))])
+
+
+def _ended(
+    encoder: TrainableEncoder,
+    head: Head,
+    readings: dict[str, Reading],
+    bags: TextBags,
+    loss: BagLoss,
+    fold: int,
+    member: Member,
+) -> Member:
+    """Return a fold's model as an earlier training left it, judged by the responses that stop it now."""
+    stop = bags.parts(fold)[1]
+    needed, rows = readings[member.family].select(bags.segments.select(stop)[0])
+    encoder.load(member.encoder)
+    logits = head_logits(head, member.head, read(encoder, readings[member.family], needed), rows)
+    return replace(member, epochs=0.0, history=[(0.0, _mean(loss, logits, stop))])
 
 
 def _step(

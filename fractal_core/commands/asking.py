@@ -1,0 +1,43 @@
+"""Commands that ask the tables."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fractal_core.commands.options import DEFAULT_WORKSPACE, Debug, Json, WorkspacePath
+from fractal_core.start import interruptible
+
+commands = typer.Typer()
+
+
+@commands.command(epilog='Example: fractal query "SELECT text, score FROM latest.sentences JOIN latest.pseudolabels '
+             'USING (response_id, sentence_index) ORDER BY score LIMIT 10"')  # fmt: skip
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT; - reads it from standard input.", show_default=False)],
+    form: Annotated[str, typer.Option("--format", "-f", help="table, csv, json or parquet.")] = "table",
+    file: Annotated[Path | None, typer.Option("--output", "-o", help="Write here instead of to the screen.")] = None,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Ask the tables a question in SQL (DuckDB; read-only)."""
+    from fractal_core.catalog.asking import ask
+
+    del debug
+    text = sys.stdin.read() if sql == "-" else sql
+    with interruptible():
+        ask(workspace, text, "json" if as_json else form, file)
+
+
+@commands.command(epilog="Example: fractal sql --workspace .fractal")
+def sql(workspace: WorkspacePath = DEFAULT_WORKSPACE, as_json: Json = False, debug: Debug = False) -> None:
+    """Open a prompt for SQL; end each query with a semicolon, leave with .quit or Ctrl-D."""
+    from fractal_core.catalog.prompt import converse
+
+    del debug
+    with interruptible():
+        converse(workspace, "json" if as_json else "table")

@@ -1,0 +1,1 @@
+"""Known data sets, from the files that they come in to fractal's input."""

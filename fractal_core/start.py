@@ -1,0 +1,50 @@
+"""The `fractal` program from its first moment: Ctrl-C is answered while the command line is still being imported.
+
+This module imports next to nothing, so that little time passes before `main` is called.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+INTERRUPTED = "Interrupted; finished stages are kept, run again to go on."
+EXIT_CODE = 128 + signal.SIGINT
+
+
+def main() -> None:
+    """Run the command line; until a command says otherwise Ctrl-C ends it at once, with one sentence.
+
+    An exception would not do: who imports a module may take it for a fault of that module.
+    """
+    # Started to ignore it (nohup, a job in the background), the program goes on doing so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+    from fractal_core.cli import main as run_command
+
+    run_command()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """While the context lasts Ctrl-C raises KeyboardInterrupt, for what has something to tidy up."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    line = json.dumps({"error": INTERRUPTED}) if "--json" in sys.argv else f"error: {INTERRUPTED}"
+    try:
+        os.write(2, f"\n{line}\n".encode())
+    finally:
+        os._exit(EXIT_CODE)
