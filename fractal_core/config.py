@@ -157,6 +157,16 @@ class PriorsConfig(Section):
     )
 
 
+class EvaluateConfig(Section):
+    """What scores are compared with beside the gold labels of the input."""
+
+    gold: str = Field(
+        "",
+        description="File of gold sentence labels kept apart from the input, relative to this file: a row has id and "
+        "sentence_labels, or response_id, sentence_index and gold. Only figures depend on it.",
+    )
+
+
 class ExportConfig(Section):
     """Where the finished sentence labels are put."""
 
@@ -189,6 +199,7 @@ class RunConfig(Section):
     priors: PriorsConfig = Field(default_factory=PriorsConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     pseudolabel: PseudolabelConfig = Field(default_factory=PseudolabelConfig)
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig)
 

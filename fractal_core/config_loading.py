@@ -58,13 +58,14 @@ def resolve_paths(config: RunConfig, base: Path) -> RunConfig:
             "responses."
         )
     paths: str | list[str] = absolute(given) if isinstance(given, str) else [absolute(path) for path in given]
-    model, directory = config.encoder.model, config.export.directory
+    model, gold, directory = config.encoder.model, config.evaluate.gold, config.export.directory
     return config.model_copy(
         update={
             "input": config.input.model_copy(update={"path": paths}),
             "encoder": config.encoder.model_copy(
                 update={"model": model if model == PACKAGED_ENCODER else absolute(model)}
             ),
+            "evaluate": config.evaluate.model_copy(update={"gold": absolute(gold) if gold else ""}),
             "export": config.export.model_copy(update={"directory": absolute(directory) if directory else ""}),
         }
     )

@@ -17,6 +17,8 @@ AGGREGATIONS: dict[LabelKind, tuple[str, ...]] = {
     "real": ("min", "max", "avg"),
     "preference": ("min", "max", "avg", "auto"),
 }
+# The simplest thing to do with the label of a response: to give it to every sentence. So it is called among figures.
+INHERITED = "inherited_label"
 # Kinds under which a sentence is right or wrong, so that its score is a probability and its gold label 0 or 1.
 PROBABILITY_KINDS: tuple[SettledKind, ...] = ("binary", "share", "count", "preference")
 

@@ -10,9 +10,9 @@ from fractal_core.errors import UsageError
 from fractal_core.evidence.catalogue import FEATURES
 from fractal_core.publish import placing
 from fractal_core.stage_params import (
-    EvaluateParams,
     NoParams,
     embed_params,
+    evaluate_params,
     priors_params,
     pseudolabel_params,
     read_params,
@@ -31,6 +31,11 @@ def _input_sources(config: RunConfig) -> dict[str, list[Path]]:
 
 def _encoder_sources(config: RunConfig) -> dict[str, list[Path]]:
     return {"encoder": model_files(config.encoder.model, Path())}
+
+
+def _gold_sources(config: RunConfig) -> dict[str, list[Path]]:
+    """Return the file of gold labels; an InputError says which path of it does not exist."""
+    return {"gold": input_files([Path(config.evaluate.gold)])} if config.evaluate.gold else {}
 
 
 def _own_numbers(config: RunConfig) -> dict[str, list[Path]]:
@@ -208,7 +213,8 @@ STAGES: tuple[Stage, ...] = (
         name="evaluate",
         function="fractal_core.evaluation.stage:evaluate",
         summary="Compare scores and priors with gold labels, where there are any, and with response labels.",
-        params=lambda config: EvaluateParams(aggregation=config.aggregation, label_kind=config.input.label_kind),
+        params=evaluate_params,
+        sources=_gold_sources,
         reads={
             "read.responses": ("response_id", "label", "split", "pair", "preferred"),
             "segment.sentences": (*_KEYS, "gold"),

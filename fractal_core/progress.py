@@ -40,6 +40,7 @@ _UNITS = {
     "pseudolabel": "epochs",
     "export": "sentences",
     "convert": "bytes",
+    "score": "bytes",
 }
 
 

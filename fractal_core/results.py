@@ -98,7 +98,12 @@ def find_results(
     config = load_config(path, settings)
     runs = list_runs(workspace)
     if run_id is not None:
-        return _named(workspace, runs, run_id, config, path, until)
+        record, own = _named(runs, workspace, run_id, until)
+        if own.input.path != config.input.path:
+            raise UsageError(
+                f"Run {run_id} read {own.input.path}, and {path} names {config.input.path}; name its own file."
+            )
+        return _of(workspace, record, own, path)
     plan = make_plan(workspace, config, until=until)
     if not is_current(plan):
         step = next(step for step in plan if step.decision != "reuse")
@@ -113,9 +118,23 @@ def find_results(
     raise StoreError(f"No completed run has the results of {path}; run `fractal run {path}`, which computes nothing.")
 
 
-def _named(
-    workspace: Workspace, runs: Sequence[RunRecord], run_id: str, now: RunConfig, path: Path, until: str
-) -> Results:
+def find_run(workspace: Workspace, run_id: str, until: str = STAGE_NAMES[-1]) -> Results:
+    """Return the results of a named run, whatever has become of its configuration since.
+
+    Args:
+        workspace: where the results are.
+        run_id: the run.
+        until: as in `find_results`.
+
+    Raises:
+        UsageError: if there is no run of that id.
+        StoreError: if the results are not there or damaged, or the run did not complete the stages needed.
+    """
+    record, config = _named(list_runs(workspace), workspace, run_id, until)
+    return _of(workspace, record, config, Path(record.config_path))
+
+
+def _named(runs: Sequence[RunRecord], workspace: Workspace, run_id: str, until: str) -> tuple[RunRecord, RunConfig]:
     record = next((run for run in runs if run.run_id == run_id), None)
     if record is None:
         newest = ", ".join(run.run_id for run in runs[:_NAMED])
@@ -133,11 +152,7 @@ def _named(
         raise StoreError(
             f"The configuration of run {run_id} is one of another version of fractal; run again."
         ) from error
-    if config.input.path != now.input.path:
-        raise UsageError(
-            f"Run {run_id} read {config.input.path}, and {path} names {now.input.path}; name its own file."
-        )
-    return _of(workspace, record, config, path)
+    return record, config
 
 
 def _of(workspace: Workspace, record: RunRecord, config: RunConfig, path: Path) -> Results:

@@ -72,6 +72,9 @@ class EvaluateParams(Section):
 
     aggregation: Aggregation
     label_kind: LabelKind
+    id: str
+    sentence_labels: str
+    grades: int
 
 
 class NoParams(Section):
@@ -130,6 +133,18 @@ def train_params(config: RunConfig) -> TrainParams:
         train=TrainSettings(**{name: getattr(config.train, name) for name in TrainSettings.model_fields}),
         chunk_tokens=config.encoder.chunk_tokens if reads_texts else 0,
         max_tokens=config.encoder.max_tokens if reads_texts else 0,
+    )
+
+
+def evaluate_params(config: RunConfig) -> EvaluateParams:
+    """Return what `evaluate` depends on."""
+    source = config.input
+    return EvaluateParams(
+        aggregation=config.aggregation,
+        label_kind=source.label_kind,
+        id=source.columns.id,
+        sentence_labels=source.columns.sentence_labels,
+        grades=source.grades,
     )
 
 

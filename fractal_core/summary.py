@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from fractal_core.label_kinds import INHERITED
 from fractal_core.pipeline import stage_named
 from fractal_core.planning import StagePlan
 from fractal_core.publish.placing import NAME
@@ -152,7 +153,7 @@ def _figures_of(evaluate: Artefact | None, level: str, metric: str) -> list[dict
         return []
     splits: dict[str, dict[str, Any]] = {}
     for row in evaluate.table("metrics").to_pylist():
-        if row["level"] == level and row["metric"] == metric:
+        if row["level"] == level and row["metric"] == metric and row["method"] != INHERITED:
             splits.setdefault(row["split"], {"split": row["split"]})[row["method"]] = row["value"]
     order = {"test": 0, "dev": 1, "train": 2}
     return sorted(splits.values(), key=lambda item: order.get(item["split"], 3))

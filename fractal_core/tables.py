@@ -211,10 +211,25 @@ METRICS = Table(
             pa.string(),
             "sentence (against gold) or response (against the response labels, or of pairs against the preferences).",
         ),
-        Column("method", pa.string(), "What was measured: score, posterior, or the name of a prior."),
-        Column("metric", pa.string(), "auc_roc, auc_pr, accuracy, mae, log_loss or ece (expected calibration error)."),
+        Column(
+            "method",
+            pa.string(),
+            "What was measured: score, posterior, pseudolabel, the name of a prior, or inherited_label (every sentence "
+            "has its response's label).",
+        ),
+        Column(
+            "metric", pa.string(), "auc_roc, auc_pr, accuracy, f1, mae, log_loss or ece (expected calibration error)."
+        ),
         Column("value", pa.float64(), "The figure."),
         Column("rows", pa.int64(), "Number of sentences or responses it is taken over."),
+        Column("low", pa.float64(), "Lower bound of its 95 % bootstrap interval over responses.", nullable=True),
+        Column("high", pa.float64(), "Upper bound.", nullable=True),
+        Column(
+            "threshold",
+            pa.float64(),
+            "accuracy, f1: the value from which on a sentence counts as positive; for f1 that of the best f1 on dev.",
+            nullable=True,
+        ),
     ),
     ("split", "level", "method", "metric"),
 )

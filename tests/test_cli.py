@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from fractal_core.cli import app, main
 
 COMMANDS = [
+    "score", "evaluate",
     "init", "run", "plan", "query", "sql", "report", "export", "convert", "serve", "ui", "status", "gc", "doctor",
 ]  # fmt: skip
 

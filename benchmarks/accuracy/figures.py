@@ -11,8 +11,10 @@ import pyarrow.compute as pc
 import torch
 
 from benchmarks.accuracy.running import floats
+from fractal_core.evaluation import intervals
 from fractal_core.evaluation.figures import aggregate, preference_figures
-from fractal_core.evaluation.metrics import auc_pr, auc_roc, bootstrap_interval, ece, mae
+from fractal_core.evaluation.intervals import interval
+from fractal_core.evaluation.metrics import auc_pr, auc_roc, ece, mae
 from fractal_core.mil.posterior import posterior
 from fractal_core.mil.segments import Segments
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from benchmarks.accuracy.methods import Method
     from benchmarks.accuracy.running import Results, Scores
     from benchmarks.accuracy.sets import DataSet
-    from fractal_core.evaluation.metrics import Metric
+    from fractal_core.evaluation.intervals import Weighted
 
 DRAWS = 500
 NONE = float("nan")
@@ -126,8 +128,8 @@ def row_of(dataset: DataSet, method: Method, scores: Sequence[Scores], truth: Tr
     tested = [s.score[truth.test] for s in scores]
     together = np.mean(tested, axis=0)
     auc = [auc_roc(positive, score) for score in tested]
-    low, high = _interval(auc_roc, positive, together, truth, draws)
-    pr_low, pr_high = _interval(auc_pr, positive, together, truth, draws)
+    low, high = _interval(intervals.auc_roc, positive, together, truth, draws)
+    pr_low, pr_high = _interval(intervals.auc_pr, positive, together, truth, draws)
     posteriors = [_posterior(dataset, method, s, truth) for s in scores]
     train = [p[truth.train] for p in posteriors if p is not None]
     train_gold = (truth.gold[truth.train] > 0).astype(np.float64)
@@ -151,9 +153,10 @@ def row_of(dataset: DataSet, method: Method, scores: Sequence[Scores], truth: Tr
 
 
 def _interval(
-    metric: Metric, gold: NDArray[np.float64], score: NDArray[np.float64], truth: Truth, draws: int
+    measure: Weighted, gold: NDArray[np.float64], score: NDArray[np.float64], truth: Truth, draws: int
 ) -> tuple[float, float]:
-    return bootstrap_interval(metric, gold, score, truth.response[truth.test], seed=0, draws=draws)
+    low, high = interval(measure, gold, score, truth.response[truth.test], draws)
+    return (NONE, NONE) if low is None or high is None else (low, high)
 
 
 def _posterior(dataset: DataSet, method: Method, scores: Scores, truth: Truth) -> NDArray[np.float64] | None:
@@ -173,7 +176,8 @@ def _response(dataset: DataSet, score: NDArray[np.float64], truth: Truth) -> flo
     chosen = truth.test_response
     pooled = aggregate(score, truth.response, len(truth.label), dataset.pooling)[chosen]
     if dataset.preference:
-        return next((f.value for f in preference_figures(truth.pair[chosen], truth.preferred[chosen], pooled)), NONE)
+        figures = preference_figures(truth.pair[chosen], truth.preferred[chosen], {"score": pooled})
+        return next((figure.value for figure in figures), NONE)
     label = truth.label[chosen]
     label = (label > 0).astype(np.float64) if dataset.ordinal else label
     return auc_roc(label, pooled) if np.isin(label, (0.0, 1.0)).all() else NONE

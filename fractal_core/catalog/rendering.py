@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import warnings
 from datetime import date, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from fractal_core.appearing import appearing
 from fractal_core.errors import QueryError
 
 Format = Literal["table", "csv", "json", "parquet"]
@@ -28,18 +28,14 @@ def write_parquet(cursor: duckdb.DuckDBPyConnection, path: Path) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # DuckDB warns of a copy that streaming in batches keeps small
         reader: Any = cursor.to_arrow_reader(65_536)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     rows = 0
     try:
-        with pq.ParquetWriter(temporary, reader.schema, compression="zstd") as writer:
+        with appearing(path) as stream, pq.ParquetWriter(stream, reader.schema, compression="zstd") as writer:
             for batch in reader:
                 writer.write_batch(batch)
                 rows += batch.num_rows
-        os.replace(temporary, path)
     except OSError as error:
         raise QueryError(f"{path} cannot be written ({error.strerror}); name another with --output.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return rows
 
 

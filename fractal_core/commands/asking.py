@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from fractal_core.commands.options import DEFAULT_WORKSPACE, Debug, Json, WorkspacePath
+from fractal_core.commands.options import DEFAULT_WORKSPACE, ConfigPath, Debug, Json, Settings, WorkspacePath
+from fractal_core.console import Output
 from fractal_core.start import interruptible
 
 commands = typer.Typer()
@@ -31,6 +33,35 @@ def query(
     text = sys.stdin.read() if sql == "-" else sql
     with interruptible():
         ask(workspace, text, "json" if as_json else form, file)
+
+
+@commands.command(epilog="Example: fractal evaluate fractal.toml --gold annotated.jsonl --split test")
+def evaluate(
+    config: ConfigPath,
+    gold: Annotated[
+        Path | None,
+        typer.Option(
+            "--gold", help="File of gold sentence labels, in place of those of the input.", show_default=False
+        ),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Show this split alone: train, dev or test.")] = None,
+    settings: Settings = None,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Compare scores and priors with gold labels and response labels, with 95 % intervals."""
+    from flows.evaluate import evaluate as evaluate_results
+    from fractal_core.evaluation.showing import print_figures
+
+    del debug
+    output = Output(as_json)
+    found = evaluate_results(config, workspace, tuple(settings or ()), gold, output.reporter())
+    if as_json:
+        output.json(found.__dict__)
+    else:
+        # As `fractal query` does, a file or a pipe gets all that there is.
+        print_figures(found.metrics, split, output.console if sys.stdout.isatty() else Console(width=200))
 
 
 @commands.command(epilog="Example: fractal sql --workspace .fractal")

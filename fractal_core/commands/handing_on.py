@@ -12,6 +12,48 @@ from fractal_core.console import Output
 from fractal_core.publish.contents import Format
 
 commands = typer.Typer()
+# Standard input or output, where a file is asked for.
+STANDARD = Path("-")
+
+
+@commands.command(epilog="Example: fractal score fractal.toml new.jsonl --output scores.parquet")
+def score(
+    config: ConfigPath,
+    files: Annotated[
+        list[Path], typer.Argument(help="Files or folders of responses; - for JSON lines.", show_default=False)
+    ],
+    file: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help=".parquet or .jsonl; JSON lines on standard output."),
+    ] = None,
+    run_id: RunId = None,
+    settings: Settings = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Score the sentences of new responses with the scorer that a run has trained."""
+    from fractal_core.results import find_results
+    from fractal_core.scoring.scoring import in_words, score_files
+    from fractal_core.scoring.trained import NEEDED
+    from fractal_core.store.outside import check_outside
+    from fractal_core.store.workspace import open_workspace
+    from fractal_core.text.files import input_files
+
+    del debug
+    store = open_workspace(workspace, create=False)
+    target = None if file == STANDARD else file
+    if target is not None:
+        check_outside(store, target)
+    results = find_results(store, config, settings or (), run_id, until=NEEDED)
+    given = None if files == [STANDARD] else input_files(files)
+    output = Output(as_json)
+    said = score_files(results, given, target, output.reporter(), force=force)
+    if target is not None:
+        output.say(said, in_words(said))
+    else:
+        output.reporter().note(in_words(said))
 
 
 @commands.command(epilog="Example: fractal report fractal.toml --output report.html")

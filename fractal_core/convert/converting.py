@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from fractal_core.appearing import appearing
 from fractal_core.convert.formats import FORMATS, Format
 from fractal_core.convert.records import Bad, Row, bad
 from fractal_core.errors import InputError, StoreError, UsageError
@@ -61,7 +59,7 @@ def convert(
     _check(files, output, force)
     done = Conversion()
     try:
-        with _appearing(output) as rows, _appearing(rejects, lambda: done.left_out > 0) as others:
+        with appearing(output) as rows, appearing(rejects, lambda: done.left_out > 0) as others:
             seen: set[str] = set()
             for found in known.read(files, on_bytes):
                 judged = found if isinstance(found, Bad) else _line(found, seen)
@@ -139,19 +137,3 @@ def _common(done: Conversion) -> list[tuple[str, list[Any]]]:
 
 def _in_words(done: Conversion) -> str:
     return "; ".join(f"{count:,} x {reason} (first at {place})" for reason, (count, place) in _common(done)[:_SHOWN])
-
-
-@contextmanager
-def _appearing(path: Path, wanted: Callable[[], bool] = lambda: True) -> Iterator[IO[bytes]]:
-    """Open a file that takes its place when the context ends well and it is wanted; else there is none afterwards."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:12]}")
-    with ExitStack() as stack:
-        stack.callback(temporary.unlink, missing_ok=True)
-        with temporary.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        if wanted():
-            os.replace(temporary, path)
-        else:
-            path.unlink(missing_ok=True)

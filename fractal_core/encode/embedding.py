@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from fractal_core.encode.distilling import save_static
 from fractal_core.encode.opening import STATIC_FILE, open_encoder
 from fractal_core.encode.reader import TextReader, count_uses
 from fractal_core.encode.shards import shards
@@ -60,7 +61,9 @@ def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtim
     if not files:
         raise InputError(f'The encoder "{params.model}" has no files; set encoder.model to a transformers folder.')
     earlier = inputs.earlier()
-    encoder, rarity = open_encoder(files[0].parent, params, earlier, outputs.file(STATIC_FILE), runtime)
+    made = earlier[0].path(STATIC_FILE) if earlier else None
+    encoder, rarity, static = open_encoder(files[0].parent, params, made, runtime)
+    save_static(static, outputs.file(STATIC_FILE))
     spool = VectorSpool(outputs.scratch("vectors.f32"), encoder.dimensions)
     known = EarlierRows(earlier, "evidence", EVIDENCE_SCHEMA.names[1:])
     keys = KeyWriter(outputs.file(KEYS_FILE))
@@ -87,7 +90,7 @@ def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtim
                 pa.array([material.response_id for material in shard], pa.string()),
                 unit_keys,
                 known,
-                _evidence_rows(new, compared),
+                evidence_rows(new, compared),
                 [len(material.sentences) for material in new],
             )
             outputs.write("evidence", rows)
@@ -100,17 +103,17 @@ def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtim
     if reader.read_again:
         runtime.note(f"{reader.read_again:,} texts were encoded again: their token vectors no longer fitted in memory.")
     outputs.reused(spool.take(earlier, others))
-    name = params.model if params.kind == "transformer" else f"{params.model} ({params.kind})"
+    name = encoder_name(params)
     for hashes, vectors in spool.sorted_batches():
-        outputs.write("embeddings", _embeddings_table(hashes, name, vectors))
+        outputs.write("embeddings", embeddings_table(hashes, name, vectors))
 
 
 def _key(material: Material) -> bytes:
     return unit_key(material.sentences, material.query, [(chunk.text, chunk.sentences) for chunk in material.chunks])
 
 
-def _evidence_rows(materials: Sequence[Material], evidence: Evidence | None) -> pa.Table:
-    """Return evidence as rows of table `evidence` without response_id: NaN becomes null."""
+def evidence_rows(materials: Sequence[Material], evidence: Evidence | None) -> pa.Table:
+    """Return the evidence of some responses as rows of table `evidence` without response_id: NaN becomes null."""
     schema = pa.schema(_FIELDS[1:])
     if evidence is None:
         return schema.empty_table()
@@ -127,7 +130,19 @@ def _texts(materials: Sequence[Material]) -> list[str]:
     return [text for material in materials for text in material.texts]
 
 
-def _embeddings_table(hashes: list[str], encoder: str, vectors: np.ndarray) -> pa.Table:
+def encoder_name(params: EmbedParams) -> str:
+    """Return what table `embeddings` calls the encoder."""
+    return params.model if params.kind == "transformer" else f"{params.model} ({params.kind})"
+
+
+def embeddings_table(hashes: list[str], encoder: str, vectors: np.ndarray) -> pa.Table:
+    """Return rows of table `embeddings`.
+
+    Args:
+        hashes: `text_hash` of T texts.
+        encoder: its name.
+        vectors: float32 [T, dimensions].
+    """
     width = vectors.shape[1]
     schema = pa.schema(
         [

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fractal_core.encode.distilling import distil, load_static, save_static
+from fractal_core.encode.distilling import distil, load_static
 from fractal_core.encode.encoder import Encoder
 from fractal_core.encode.loading import load_tokenizer
 from fractal_core.encode.static import StaticEncoder
@@ -15,39 +15,40 @@ from fractal_core.encode.tokenising import Tokeniser
 from fractal_core.evidence.rarity import Rarity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fractal_core.encode.reading import TextEncoder
     from fractal_core.stage_params import EmbedParams
-    from fractal_core.store.stage import EarlierResult, Runtime
+    from fractal_core.store.stage import Runtime
 
 STATIC_FILE = "static.safetensors"
 
 
-def open_encoder(
-    folder: Path, params: EmbedParams, earlier: Sequence[EarlierResult], static_file: Path, runtime: Runtime
-) -> tuple[TextEncoder, Rarity]:
-    """Return an encoder, and how rare the tokens of its vocabulary are.
+class Opened(NamedTuple):
+    """An encoder, how rare the tokens of its vocabulary are, and the vectors of a static one [tokens, dimensions]."""
+
+    encoder: TextEncoder
+    rarity: Rarity
+    static: np.ndarray | None
+
+
+def open_encoder(folder: Path, params: EmbedParams, made: Path | None, runtime: Runtime) -> Opened:
+    """Open the encoder of a run.
 
     Args:
         folder: of the transformers model.
         params: `kind` and `max_tokens`.
-        earlier: results of the same encoder; their static vectors are those that would be made now.
-        static_file: where the static vectors go; without any the file is empty.
+        made: the file of static vectors that an earlier result of the same encoder has; None to make them.
         runtime: device, tokens a batch, progress.
 
     Raises:
         InputError: if transformers cannot load the folder or its tokenizer gives no offsets.
     """
     if params.kind == "transformer":
-        save_static(None, static_file)
         encoder = _transformer(folder, params, runtime)
-        return encoder, _rarity(encoder.tokeniser)
+        return Opened(encoder, _rarity(encoder.tokeniser), None)
     tokeniser = Tokeniser(load_tokenizer(folder), folder, params.max_tokens)
-    vectors = load_static(earlier[0].path(STATIC_FILE)) if earlier else _distilled(folder, params, runtime)
-    save_static(vectors, static_file)
+    vectors = _distilled(folder, params, runtime) if made is None else load_static(made)
     rarity = _rarity(tokeniser)
-    return StaticEncoder(tokeniser, vectors, rarity.token_weights), rarity
+    return Opened(StaticEncoder(tokeniser, vectors, rarity.token_weights), rarity, vectors)
 
 
 def _transformer(folder: Path, params: EmbedParams, runtime: Runtime) -> Encoder:

@@ -72,6 +72,41 @@ def accuracy(gold: Numbers, scores: Numbers) -> float:
     return float(((np.asarray(scores) >= 0.5) == (np.asarray(gold) == 1)).mean())
 
 
+def f1(gold: Numbers, scores: Numbers, threshold: float) -> float:
+    """Return the harmonic mean of precision and recall of taking scores from a threshold on for positive.
+
+    Args:
+        gold: [N], 0 or 1.
+        scores: [N], any finite numbers.
+        threshold: the lowest score that counts as positive.
+
+    Returns:
+        A number in [0, 1]; NaN if nothing is positive and nothing is taken for it.
+    """
+    positive, said = np.asarray(gold) == 1, np.asarray(scores) >= threshold
+    below = int(positive.sum()) + int(said.sum())
+    return 2.0 * int((positive & said).sum()) / below if below else float("nan")
+
+
+def best_threshold(gold: Numbers, scores: Numbers) -> float | None:
+    """Return the score from which on to take rows for positive so that F1 is largest; of several the highest.
+
+    Args:
+        gold: [N], 0 or 1.
+        scores: [N], any finite numbers.
+
+    Returns:
+        One of the scores; None unless both classes are present.
+    """
+    positive = np.asarray(gold) == 1
+    if positive.all() or not positive.any():
+        return None
+    value, level, size = np.unique(scores, return_inverse=True, return_counts=True)
+    hits = np.cumsum(np.bincount(level, weights=positive, minlength=len(size))[::-1])
+    said = np.cumsum(size[::-1])
+    return float(value[::-1][np.argmax(2.0 * hits / (said + positive.sum()))])
+
+
 def mae(gold: Numbers, scores: Numbers) -> float:
     """Return the mean absolute error.
 
@@ -100,9 +135,14 @@ def log_loss(gold: Numbers, scores: Numbers, clip: float = 1e-7) -> float:
     """
     if len(gold) == 0:
         return float("nan")
-    target = np.asarray(gold, dtype=np.float64)
-    probability = np.clip(np.asarray(scores, dtype=np.float64), clip, 1.0 - clip)
-    return float(-(target * np.log(probability) + (1.0 - target) * np.log1p(-probability)).mean())
+    return float(log_losses(np.asarray(gold, dtype=np.float64), np.asarray(scores, dtype=np.float64), clip).mean())
+
+
+def log_losses(gold: NDArray[np.float64], scores: NDArray[np.float64], clip: float = 1e-7) -> NDArray[np.float64]:
+    """Return what each row adds to `log_loss`, [N]; arguments as there."""
+    probability = np.clip(scores, clip, 1.0 - clip)
+    losses: NDArray[np.float64] = -(gold * np.log(probability) + (1.0 - gold) * np.log1p(-probability))
+    return losses
 
 
 def ece(gold: Numbers, scores: Numbers, bins: int = 15) -> float:
@@ -128,48 +168,3 @@ def ece(gold: Numbers, scores: Numbers, bins: int = 15) -> float:
     excess = np.repeat(shared - value, size)
     in_bin = np.arange(rows) * bins // rows
     return float(np.abs(np.bincount(in_bin, weights=excess)).sum() / rows)
-
-
-def bootstrap_interval(
-    metric: Metric,
-    gold: Numbers,
-    scores: Numbers,
-    response_index: NDArray[np.integer],
-    seed: int,
-    draws: int = 1000,
-    coverage: float = 0.95,
-) -> tuple[float, float]:
-    """Return a percentile bootstrap interval of a metric, resampling whole responses.
-
-    Sentences of one response are not independent, so they are drawn together (cluster bootstrap; Efron and Tibshirani,
-    "An Introduction to the Bootstrap", 1993, chapter 13 for percentile intervals).
-
-    Args:
-        metric: called with the gold labels and scores of a draw, both float64.
-        gold: [N], as the metric wants them.
-        scores: [N], likewise.
-        response_index: [N] integers, equal within a response; rows may be in any order.
-        seed: of the draws.
-        draws: number of resamplings.
-        coverage: share of the bootstrap distribution inside the interval, in (0, 1).
-
-    Returns:
-        Lower and upper bound, over the draws for which the metric is defined; NaN both if there is none.
-    """
-    order = np.argsort(response_index, kind="stable")
-    target = np.asarray(gold, dtype=np.float64)[order]
-    values = np.asarray(scores, dtype=np.float64)[order]
-    size = np.unique(response_index, return_counts=True)[1]
-    start = np.cumsum(size) - size
-    generator = np.random.default_rng(seed)
-    figures = np.full(draws, np.nan)
-    for draw in range(draws if len(size) else 0):
-        chosen = generator.integers(0, len(size), size=len(size))
-        length = size[chosen]
-        rows = np.repeat(start[chosen] - (np.cumsum(length) - length), length) + np.arange(length.sum())
-        figures[draw] = metric(target[rows], values[rows])
-    figures = figures[~np.isnan(figures)]
-    if len(figures) == 0:
-        return float("nan"), float("nan")
-    low, high = np.quantile(figures, [(1.0 - coverage) / 2.0, (1.0 + coverage) / 2.0])
-    return float(low), float(high)

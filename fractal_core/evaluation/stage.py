@@ -9,16 +9,23 @@ import pyarrow as pa
 
 from fractal_core.evaluation.columns import aggregation_used, check_same_sentences, floats, numbers, response_rows
 from fractal_core.evaluation.figures import (
+    NEEDS_RESPONSE_LABEL,
+    Figure,
     aggregate,
     is_binary,
     preference_figures,
     response_figures,
     sentence_figures,
 )
-from fractal_core.label_kinds import settled_kind
+from fractal_core.evaluation.gold import read_gold
+from fractal_core.evaluation.metrics import best_threshold
+from fractal_core.label_kinds import INHERITED, settled_kind
+from fractal_core.text.labels import label_rule
 
 if TYPE_CHECKING:
     from typing import Protocol
+
+    from numpy.typing import NDArray
 
     from fractal_core.config import Aggregation
     from fractal_core.label_kinds import LabelKind
@@ -35,22 +42,41 @@ if TYPE_CHECKING:
         def label_kind(self) -> LabelKind:
             """What a response label is."""
 
+        @property
+        def id(self) -> str:
+            """Of a file of gold labels the column of ids."""
+
+        @property
+        def sentence_labels(self) -> str:
+            """Of such a file the column of lists of sentence labels."""
+
+        @property
+        def grades(self) -> int:
+            """The highest grade."""
+
 
 METHODS = ("score", "posterior", "pseudolabel")
+# Where thresholds are chosen; figures that need one are taken of the other splits.
+_CHOSEN_ON = "dev"
 
 
 def evaluate(inputs: Inputs, params: EvaluateParams, outputs: Outputs, runtime: Runtime) -> None:
     """Write table `metrics`; no rows for figures that are undefined, and none at all without any label.
 
     Sentence level: over sentences with gold labels, the score before the response's label is looked at, the label-free
-    priors, and posterior and pseudo-label. The last two use the label of the sentence's own response, so they are taken
-    over labelled responses only and say nothing about responses without a label. Response level: the hard minimum,
-    maximum or mean of the scores against the label (a count as a share of the sentences); of pairs, whether the better
-    one scores higher. Column `rows` is the number of rows, or pairs, a figure is taken over.
+    priors, and posterior, pseudo-label, and the response's own label for each of its sentences. The last three use the
+    label of the sentence's own response, so they are taken over labelled responses only and say nothing about responses
+    without a label. Response level: the hard minimum, maximum or mean of the scores and priors against the label (a
+    count as a share of the sentences); of pairs, whether the better one scores higher. `f1` is at the threshold that is
+    best on dev, and not taken there. Intervals are 95 % bootstrap intervals over responses (or pairs). Column `rows` is
+    the number of rows, or pairs, a figure is taken over.
+
+    Gold labels of a file (source "gold") take the place of those of the input, all of them.
 
     If the aggregation is "auto", it is the one that student.safetensors says was used, and the mean if it says none.
 
     Raises:
+        InputError: the gold labels do not fit the sentences.
         StoreError: the tables do not hold the same sentences.
     """
     responses, sentences = inputs.table("responses"), inputs.table("sentences")
@@ -62,30 +88,72 @@ def evaluate(inputs: Inputs, params: EvaluateParams, outputs: Outputs, runtime: 
     if aggregation == "auto":
         aggregation = aggregation_used(inputs.file("student.safetensors"))
     gold, label = floats(sentences, "gold"), floats(responses, "label")
+    if files := inputs.sources("gold"):
+        names, rule = (params.id, params.sentence_labels), label_rule(params.label_kind, aggregation, params.grades)
+        gold = read_gold(files, sentences, names, rule)
+        runtime.note(f"{int((~np.isnan(gold)).sum()):,} gold labels are those of {', '.join(f.name for f in files)}")
     preferred, pair = floats(responses, "preferred"), numbers(responses, "pair")
-    labelled = ~np.isnan(preferred if kind == "preference" else label)
+    own = preferred if kind == "preference" else label
+    labelled = ~np.isnan(own)
     if kind == "count":
         label = np.minimum(label / np.maximum(np.bincount(response, minlength=len(label)), 1), 1.0)
     split = responses.column("split").to_numpy()
     methods = {name: floats(pseudolabels, name) for name in METHODS}
     methods |= {name: floats(priors, name) for name in priors.column_names}
-    aggregated = aggregate(methods["score"], response, len(label), aggregation)
+    methods[INHERITED] = own[response]
+    pooled = {
+        name: aggregate(values, response, len(label), aggregation)
+        for name, values in methods.items()
+        if name not in NEEDS_RESPONSE_LABEL and not np.isnan(values).any()
+    }
+    dev = split == _CHOSEN_ON
+    thresholds = _thresholds(gold, methods, dev[response])
+    of_responses = _thresholds(label, pooled, dev)
 
     rows = []
     for name in sorted(set(split.tolist())):
         chosen = split == name
         mine = chosen[response]
+        mine_pooled = {method: values[chosen] for method, values in pooled.items()}
         figures = [
-            *response_figures(label[chosen], aggregated[chosen], aggregation, binary=is_binary(label), kind=kind),
-            *preference_figures(pair[chosen], preferred[chosen], aggregated[chosen]),
+            *response_figures(
+                label[chosen],
+                mine_pooled,
+                aggregation,
+                binary=is_binary(label),
+                kind=kind,
+                intervals=True,
+                thresholds={} if name == _CHOSEN_ON else of_responses,
+            ),
+            *preference_figures(pair[chosen], preferred[chosen], mine_pooled, intervals=True),
             *sentence_figures(
                 gold[mine],
                 {method: values[mine] for method, values in methods.items()},
                 labelled[response[mine]],
                 binary=is_binary(gold),
                 kind=kind,
+                owner=response[mine],
+                thresholds={} if name == _CHOSEN_ON else thresholds,
             ),
         ]
-        rows += [{"split": name, **figure._asdict()} for figure in sorted(figures)]
+        rows += [{"split": name, **figure._asdict()} for figure in sorted(figures, key=lambda figure: figure[:3])]
     if rows:
-        outputs.write("metrics", pa.Table.from_pylist(rows))
+        outputs.write("metrics", pa.Table.from_pylist(rows, schema=_SCHEMA))
+
+
+def _thresholds(
+    gold: NDArray[np.float64], methods: dict[str, NDArray[np.float64]], rows: NDArray[np.bool_]
+) -> dict[str, float]:
+    """Return the values from which on F1 is best on some rows; none for a method that these rows do not tell of."""
+    found = {}
+    for name, values in methods.items():
+        known = rows & ~np.isnan(gold) & ~np.isnan(values)
+        best = best_threshold((gold[known] > 0).astype(np.float64), values[known])
+        if best is not None:
+            found[name] = best
+    return found
+
+
+_TYPES: dict[str, pa.DataType] = {"rows": pa.int64()}
+_TYPES |= dict.fromkeys(("value", "low", "high", "threshold"), pa.float64())
+_SCHEMA = pa.schema({name: _TYPES.get(name, pa.string()) for name in ("split", *Figure._fields)})

@@ -47,7 +47,7 @@ class Answers:
     labelled: Tensor
 
 
-def answer(task: Task, logits: Tensor, extra: Tensor, examples: Examples) -> Answers:
+def answer(task: Task, logits: Tensor, extra: Tensor, examples: Examples, deviation: float | None = None) -> Answers:
     """Return scores and pseudo-labels.
 
     Args:
@@ -55,12 +55,13 @@ def answer(task: Task, logits: Tensor, extra: Tensor, examples: Examples) -> Ans
         logits: [N], cross-fitted.
         extra: [N, E], cross-fitted.
         examples: the units and labels.
+        deviation: of real values from their means, where it is known; None to estimate it (`noise`).
     """
     logits, segments = logits.double(), examples.segments
     if task.kind == "ordinal":
         return _grades(task, logits, extra, examples)
     score = probability(logits)
-    given = given_label(task, logits[None], extra[:1], examples)[0]
+    given = given_label(task, logits[None], extra[:1], examples, deviation)[0]
     if task.kind == "preference":
         pairs, preferred = examples.units, examples.labels
         labels = most_likely_given_preference(task.aggregation, logits, pairs, preferred, segments)
@@ -83,7 +84,9 @@ def answer(task: Task, logits: Tensor, extra: Tensor, examples: Examples) -> Ans
     return Answers(score, given, labels, confidence, None, None, fits, known)
 
 
-def given_label(task: Task, logits: Tensor, extra: Tensor, examples: Examples) -> Tensor:
+def given_label(
+    task: Task, logits: Tensor, extra: Tensor, examples: Examples, deviation: float | None = None
+) -> Tensor:
     """Return what is to be expected of every sentence given its response's label, for every team.
 
     Args:
@@ -91,6 +94,7 @@ def given_label(task: Task, logits: Tensor, extra: Tensor, examples: Examples) -
         logits: [T, N].
         extra: [T, E].
         examples: the units and labels.
+        deviation: as in `answer`.
 
     Returns:
         float64 [T, N]: posterior probabilities, or posterior means of real values as shares of their range; for grades
@@ -104,7 +108,8 @@ def given_label(task: Task, logits: Tensor, extra: Tensor, examples: Examples) -
         return preference_posterior(task.aggregation, logits, examples.units, labels, segments)
     if task.kind == "real":
         means = probability(logits.double())
-        return real_posterior(task.aggregation, means, noise(task, means, examples), labels, segments)
+        deviation = noise(task, means, examples) if deviation is None else deviation
+        return real_posterior(task.aggregation, means, deviation, labels, segments)
     return posterior(task.aggregation, logits, labels, segments)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from fractal_core.mil.saving import SavedEnsemble
     from fractal_core.mil.sentences import Sentences
+    from fractal_core.mil.task import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,16 @@ class Applied:
     logits: Tensor
     extra: Tensor
     spread: Tensor
+
+
+def odd_label(examples: Examples, task: Task) -> int | None:
+    """Return the first unit whose label is a share where the scorer has found that labels are 0 or 1; None if none is.
+
+    Under aggregation auto the labels of the input may be shares, and those that a scorer was trained on were not.
+    """
+    labels = examples.labels
+    odd = torch.nonzero(~torch.isnan(labels) & (labels != 0) & (labels != 1)).flatten()
+    return int(odd[0]) if task.kind == "binary" and len(odd) else None
 
 
 def apply_ensemble(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from fractal_core.mil.examples import NO_FOLD
-from fractal_core.mil.posterior import probability
+from fractal_core.mil.logarithms import probability
 from fractal_core.mil.scorers.registry import SCORERS
 
 if TYPE_CHECKING:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-import torch
-
 from fractal_core.errors import InputError
-from fractal_core.mil.applying import apply_ensemble
+from fractal_core.mil.applying import apply_ensemble, odd_label
 from fractal_core.mil.assembling import Assembled, Settled, assemble
 from fractal_core.mil.ensemble import FINETUNE
 from fractal_core.mil.finetune.saving import ENCODERS
@@ -53,13 +51,13 @@ def score_frozen(inputs: Inputs, params: TrainParams, before: Predecessor, outpu
 
 
 def _check_labels(assembled: Assembled, task: Task) -> None:
-    """Raise an InputError for a share where the scorer has found that labels are 0 or 1 (aggregation auto)."""
-    labels = assembled.examples.labels
-    odd = torch.nonzero(~torch.isnan(labels) & (labels != 0) & (labels != 1)).flatten()
-    if task.kind == "binary" and len(odd):
-        response = assembled.responses.column("response_id")[int(assembled.examples.units[odd[0], 0])]
+    """Raise an InputError for a share where the scorer has found that labels are 0 or 1."""
+    odd = odd_label(assembled.examples, task)
+    if odd is not None:
+        response = assembled.responses.column("response_id")[int(assembled.examples.units[odd, 0])]
+        label = float(assembled.examples.labels[odd])
         raise InputError(
             f'The scorer that is kept reads labels as 0 or 1 (aggregation = "auto" took {task.aggregation}), but '
-            f"response {response} has the label {float(labels[odd[0]]):g}: mend the label, or set train.on_new_data = "
+            f"response {response} has the label {label:g}: mend the label, or set train.on_new_data = "
             '"retrain".'
         )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fractal_core.mil.adjusting import adjust
-from fractal_core.mil.answers import answer
+from fractal_core.mil.answers import answer, noise
 from fractal_core.mil.assembling import Settled, assemble
 from fractal_core.mil.ensemble import (
     FINETUNE,
@@ -19,10 +19,11 @@ from fractal_core.mil.ensemble import (
 from fractal_core.mil.explaining import contribution_rows
 from fractal_core.mil.folds import FOLDS, read_folds
 from fractal_core.mil.guard import judged_by_gold, unseen_loss
+from fractal_core.mil.logarithms import probability
 from fractal_core.mil.recipe import plan_of, schedule_of
 from fractal_core.mil.rounds import student
 from fractal_core.mil.rows import pseudolabel_rows, score_rows
-from fractal_core.mil.saving import GIVEN, SCORER, STUDENT, load_ensemble, load_given, save_ensemble
+from fractal_core.mil.saving import GIVEN, NOISE, SCORER, STUDENT, load_ensemble, load_given, save_ensemble
 from fractal_core.threads import one_thread
 
 if TYPE_CHECKING:
@@ -80,11 +81,14 @@ def pseudolabel(inputs: Inputs, params: PseudolabelParams, outputs: Outputs, run
                 break
             runtime.note(f"round {candidate} fits held-out {unseen} better {verdict}: kept")
             components, loss, number = new, new_loss, candidate
-    best = replace(teacher, components=components, metadata={**teacher.metadata, "round": number})
-    save_ensemble(best, outputs.file(STUDENT))
     logits, spread = cross_fitted(ensemble_logits(components, everything), everything)
     extra = cross_fitted_extra(ensemble_extra(components), everything)
-    answers = answer(task, logits, extra, assembled.supervision.as_given(everything))
+    labelled = assembled.supervision.as_given(everything)
+    about: dict[str, int | float] = {"round": number}
+    if task.kind == "real":
+        about[NOISE] = noise(task, probability(logits.double())[None], labelled)
+    save_ensemble(replace(teacher, components=components, metadata=teacher.metadata | about), outputs.file(STUDENT))
+    answers = answer(task, logits, extra, labelled, about.get(NOISE))
     rows = pseudolabel_rows(assembled.keys, answers, spread, assembled.supervision, everything.segments, number)
     outputs.write("pseudolabels", rows)
     for piece in contribution_rows(assembled.keys, components, everything, assembled.features):

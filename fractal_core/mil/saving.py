@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+# Of a student of real values, in its metadata: how far values are from their means, as shares of the range.
+NOISE = "noise"
 # The files of stages train and pseudolabel.
 SCORER, HEADS, GIVEN, STUDENT = (f"{name}.safetensors" for name in ("scorer", "heads", "given", "student"))
 

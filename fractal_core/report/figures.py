@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fractal_core.label_kinds import INHERITED
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -15,6 +17,7 @@ METRICS = {
     "auc_roc": ("AUC-ROC", True),
     "auc_pr": ("AUC-PR", True),
     "accuracy": ("accuracy", True),
+    "f1": ("F1", True),
     "mae": ("mean abs. error", False),
     "log_loss": ("log loss", False),
     "ece": ("calibration error", False),
@@ -51,7 +54,7 @@ class Figures:
 
     def best_prior(self, metric: str) -> tuple[str, float] | None:
         """Return the prior with the best figure, and that figure."""
-        names = [row.method for row in self.rows if not row.learned]
+        names = [row.method for row in self.rows if not row.learned and row.method != INHERITED]
         known = [(name, value) for name in names if (value := self.of(name, metric)) is not None]
         _, more = METRICS[metric]
         return max(known, key=lambda each: each[1] if more else -each[1], default=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fractal_core.appearing import appearing
 from fractal_core.errors import UsageError
 from fractal_core.report.choosing import choose
 from fractal_core.report.content import contents
@@ -89,11 +89,8 @@ def make_report(results: Results, limit: int) -> tuple[str, int]:
 
 
 def _put(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        with appearing(path) as stream:
+            stream.write(content)
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({error.strerror}); name another with --output.") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -36,12 +36,21 @@ def needed_columns(columns: Columns, label_kind: LabelKind) -> dict[str, str]:
     return {key: getattr(columns, key) for key in keys}
 
 
-def check_columns(source: str, names: Sequence[str], columns: Columns, label_kind: LabelKind) -> None:
+def check_columns(
+    source: str, names: Sequence[str], columns: Columns, label_kind: LabelKind, needed: Sequence[str] | None = None
+) -> None:
     """Raise an InputError if a file lacks a column that it must have.
 
     These are the columns of id, response and label; of id, both responses and preference where pairs are compared: if
     all of them are among the names, no other name matters. The message names the nearest to the missing one of the
     columns that are not used for anything else, and the configuration key that says which column it is.
+
+    Args:
+        source: the file's name in messages.
+        names: its columns.
+        columns: what the columns are called.
+        label_kind: as configured.
+        needed: configuration keys of the columns, where not all of these are needed.
     """
     if _EXPORTED.issubset(names) and columns.id not in names:
         raise InputError(
@@ -50,6 +59,8 @@ def check_columns(source: str, names: Sequence[str], columns: Columns, label_kin
         )
     pairs = columns.response_a in names and columns.response_b in names
     wanted = needed_columns(columns, label_kind)
+    if needed is not None:
+        wanted = {key: getattr(columns, key) for key in needed}
     if label_kind == "preference":
         if columns.response in names and not pairs:
             raise InputError(

@@ -48,7 +48,7 @@ def segment(inputs: Inputs, params: SegmentConfig, outputs: Outputs, runtime: Ru
             units = [Unit(*unit) for unit in zip(*columns, strict=True)]
             unit_keys = [unit_key(*unit) for unit in units]
             new = [unit for unit, key in zip(units, unit_keys, strict=True) if key not in known]
-            cut, sizes = _sentences(new, params.method, params.language)
+            cut, sizes = cut_sentences(new, params.method, params.language)
             rows, counts = merged(batch.column("response_id"), unit_keys, known, cut, sizes)
             outputs.write("sentences", rows)
             outputs.reused(rows.num_rows - cut.num_rows)
@@ -65,8 +65,14 @@ class Unit(NamedTuple):
     sentence_labels: list[float | None] | None
 
 
-def _sentences(units: Sequence[Unit], method: str, language: str) -> tuple[pa.Table, list[int]]:
-    """Return the sentences of responses, without response_id, and how many each has."""
+def cut_sentences(units: Sequence[Unit], method: str, language: str) -> tuple[pa.Table, list[int]]:
+    """Return the sentences of responses, without response_id, and how many each has.
+
+    Args:
+        units: the responses; spans that are given are taken as they are.
+        method: "sentencex" or "newline".
+        language: of the responses.
+    """
     sizes: list[int] = []
     indices: list[int] = []
     starts: list[int] = []

@@ -7,7 +7,7 @@ import re
 import shutil
 
 import pytest
-from doc_blocks import ROOT, blocks, query, read_document, shell
+from doc_blocks import ROOT, blocks, python, query, read_document, shell
 
 from fractal_core.cli import app
 from fractal_core.config import RunConfig
@@ -97,12 +97,14 @@ def test_own_data_and_first_query(sample):
         steps = [{"completions": [{"text": "It is 2.", "rating": 1}]}]
         solution = {"question": {"problem": f"1 + 1 in {split}?"}, "label": {"steps": steps}}
         (folder / f"phase2_{split}.jsonl").write_text(json.dumps(solution) + "\n", encoding="utf-8")
+    (folder / "new.jsonl").write_text(json.dumps({"response": "One. Two."}) + "\n", encoding="utf-8")
     for block in blocks(README, "sh"):
         if "fractal" in block:
             output = shell(block, folder)
             if "query" in block:
                 shown = blocks(README, "text")[1].splitlines()
                 assert sum(line.split("│")[1].strip() in output for line in shown) >= 3
+    python(blocks(README, "python"), folder)
 
 
 @pytest.mark.slow

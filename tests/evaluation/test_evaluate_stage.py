@@ -6,26 +6,33 @@ import json
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from safetensors.numpy import save
 
-from fractal_core.errors import StoreError
-from fractal_core.evaluation.metrics import auc_roc
+from fractal_core.errors import InputError, StoreError
+from fractal_core.evaluation.metrics import auc_roc, best_threshold, f1
 from fractal_core.evaluation.stage import evaluate
 from fractal_core.store.stage import Progress, Runtime
 from fractal_core.tables import METRICS
 
 
 class FakeInputs:
-    """Tables in memory, and the file of the scorer."""
+    """Tables in memory, the file of the scorer, and a file of gold labels."""
 
-    def __init__(self, tables: dict[str, pa.Table], student: Path | None) -> None:
+    def __init__(self, tables: dict[str, pa.Table], student: Path | None, gold: Path | None = None) -> None:
         """Keep the tables by name."""
         self.tables = tables
         self.student = student
+        self.gold = gold
+
+    def sources(self, name: str) -> list[Path]:
+        """Return the file of gold labels."""
+        assert name == "gold"
+        return [self.gold] if self.gold else []
 
     def file(self, name: str) -> Path:
         """Return the only file there is."""
@@ -46,10 +53,10 @@ class FakeOutputs:
         self.rows: list[dict[str, object]] = []
 
     def write(self, name: str, rows: pa.Table) -> None:
-        """Check the declared names and types, and that nothing is null."""
+        """Check the declared names and types, and that nothing is null but what may be."""
         assert name == "metrics"
         assert [(f.name, f.type) for f in rows.schema] == [(f.name, f.type) for f in METRICS.schema]
-        assert all(column.null_count == 0 for column in rows.columns)
+        assert all(rows.column(column.name).null_count == 0 for column in METRICS.columns if not column.nullable)
         self.rows += rows.to_pylist()
 
 
@@ -58,17 +65,32 @@ def no_progress(description: str, total: int) -> AbstractContextManager[Progress
     raise AssertionError(description)
 
 
-def run(
-    tables: dict[str, pa.Table], aggregation: str = "min", label_kind: str = "auto", student: Path | None = None
-) -> dict[tuple[str, str, str, str], tuple[float, int]]:
-    """Run the stage and return (value, rows) by key."""
+def rows_of(
+    tables: dict[str, pa.Table],
+    aggregation: str = "min",
+    label_kind: str = "auto",
+    student: Path | None = None,
+    gold: Path | None = None,
+) -> dict[tuple[str, str, str, str], dict[str, object]]:
+    """Run the stage and return the rows of the table by key."""
     outputs = FakeOutputs()
     runtime = Runtime(device="cpu", batch_tokens=64, progress=no_progress, note=lambda text: None)
-    params = SimpleNamespace(aggregation=aggregation, label_kind=label_kind)
-    evaluate(FakeInputs(tables, student), params, outputs, runtime)
+    params = SimpleNamespace(
+        aggregation=aggregation,
+        label_kind=label_kind,
+        id="id",
+        sentence_labels="sentence_labels",
+        grades=2,
+    )
+    evaluate(FakeInputs(tables, student, gold), params, outputs, runtime)
     keys = [tuple(row[key] for key in METRICS.keys) for row in outputs.rows]
     assert keys == sorted(set(keys)), "rows are in key order and none is there twice"
-    return {key: (row["value"], row["rows"]) for key, row in zip(keys, outputs.rows, strict=True)}
+    return dict(zip(keys, outputs.rows, strict=True))
+
+
+def run(*arguments: Any, **options: Any) -> dict[tuple[str, str, str, str], tuple[float, int]]:
+    """Run the stage and return (value, rows) by key."""
+    return {key: (row["value"], row["rows"]) for key, row in rows_of(*arguments, **options).items()}
 
 
 def make_tables(seed: int = 0) -> dict[str, pa.Table]:
@@ -195,6 +217,7 @@ def test_grades() -> None:
     found = {key[1:] for key in run(tables, "max", "ordinal")}
     assert {(level, metric) for level, method, metric in found if method == "score"} == {
         ("response", "mae"), ("sentence", "mae"), ("sentence", "auc_roc"), ("sentence", "auc_pr"),
+        ("sentence", "f1"),
     }  # fmt: skip
     assert ("sentence", "pseudolabel", "mae") in found
     assert ("sentence", "document_similarity", "auc_roc") in found
@@ -267,6 +290,81 @@ def test_every_prior_that_can_be_seen_is_measured() -> None:
     tables["priors"] = tables["priors"].append_column("another", values)
     figures = run(tables)
     assert figures[("train", "sentence", "another", "auc_roc")] == figures[("train", "sentence", "score", "auc_roc")]
+
+
+def test_f1_is_at_the_threshold_of_dev() -> None:
+    """It is the best on dev and not taken there; figures have intervals around them."""
+    tables = make_tables(2)
+    found = rows_of(tables)
+    split = {row["response_id"]: row["split"] for row in tables["responses"].to_pylist()}
+    sentences = [
+        (split[s["response_id"]], s["gold"], p["score"])
+        for s, p in zip(tables["sentences"].to_pylist(), tables["pseudolabels"].to_pylist(), strict=True)
+        if s["gold"] is not None
+    ]
+    of = {name: np.array([row[1:] for row in sentences if row[0] == name]).T for name in ("train", "dev", "test")}
+    threshold = best_threshold(*of["dev"])
+    for name in ("train", "test"):
+        row = found[(name, "sentence", "score", "f1")]
+        assert row["threshold"] == threshold
+        assert row["value"] == pytest.approx(f1(*of[name], threshold))
+    assert not [key for key in found if key[0] == "dev" and key[-1] == "f1"]
+    assert found[("test", "sentence", "score", "accuracy")]["threshold"] == 0.5
+    assert {key[1] for key in found if key[-1] == "f1"} == {"sentence", "response"}
+    inside = [row["low"] <= row["value"] <= row["high"] for row in found.values() if row["metric"] == "auc_roc"]
+    assert len(inside) > 10
+    assert all(inside)
+
+
+def test_the_label_of_the_response_for_each_sentence() -> None:
+    """What is learned has to beat it: every sentence of a labelled response has the response's label."""
+    tables = make_tables()
+    label = {row["response_id"]: row["label"] for row in tables["responses"].to_pylist() if row["split"] == "train"}
+    used = [s for s in tables["sentences"].to_pylist() if label.get(s["response_id"]) is not None]
+    used = [s for s in used if s["gold"] is not None]
+    value = auc_roc(np.array([s["gold"] for s in used]), np.array([label[s["response_id"]] for s in used]))
+    assert run(tables)[("train", "sentence", "inherited_label", "auc_roc")] == (pytest.approx(value), len(used))
+
+
+@pytest.mark.parametrize("form", ["responses", "sentences", "csv"])
+def test_gold_of_a_file(form: str, tmp_path: Path) -> None:
+    """It takes the place of all gold of the input, whichever way it is written."""
+    tables = make_tables()
+    rows = [dict(row, gold=float(number % 2)) for number, row in enumerate(tables["sentences"].to_pylist())]
+    rows[3]["gold"] = None
+    path = tmp_path / ("gold.csv" if form == "csv" else "gold.jsonl")
+    if form == "csv":
+        lines = [f"{r['response_id']},{r['sentence_index']},{'' if r['gold'] is None else r['gold']}" for r in rows]
+        path.write_text("\n".join(["response_id,sentence_index,gold", *lines]))
+    elif form == "sentences":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        labels: dict[str, list[object]] = {}
+        for row in rows:
+            labels.setdefault(row["response_id"], []).append(row["gold"])
+        path.write_text("".join(json.dumps({"id": i, "sentence_labels": g}) + "\n" for i, g in labels.items()))
+    found = run(tables, gold=path)
+    with_column(tables, "sentences", "gold", [row["gold"] for row in rows], pa.float64())
+    assert found == run(tables)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"id": "nobody", "sentence_labels": [1]}, r"no such response in the run \(id = nobody\)"),
+        ({"sentence_labels": [1]}, r"missing id \(neither id nor response_id\)"),
+        ({"id": "r1", "sentence_labels": [1] * 9}, r"not one label a sentence \(9 sentence labels for \d sentences\)"),
+        ({"id": "r1", "sentence_index": 9, "gold": 1}, r"no such sentence in the run \(sentence_index = 9, r1 has"),
+        ({"id": "r1", "sentence_index": 0, "gold": 7}, r"sentence label outside its range \(label 0 is 7"),
+        ({"id": "r1", "labels": [1]}, r"no gold labels \(neither sentence_labels nor sentence_index and gold\)"),
+    ],
+)
+def test_gold_that_does_not_fit(row: dict[str, object], message: str, tmp_path: Path) -> None:
+    """The first bad row stops the stage, with file, line and what is wrong."""
+    path = tmp_path / "gold.jsonl"
+    path.write_text("\n" + json.dumps(row))
+    with pytest.raises(InputError, match=rf"gold.jsonl:2: {message}"):
+        run(make_tables(), gold=path)
 
 
 def test_no_labels_no_rows() -> None:

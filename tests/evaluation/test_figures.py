@@ -96,12 +96,14 @@ def test_graded_gold_gives_mae_alone() -> None:
 def test_response_figures() -> None:
     """AUC-ROC for 0/1 labels, mae for avg, unlabelled responses and those without sentences left out."""
     label, score = np.array([1.0, 0.0, NAN, 1.0]), np.array([0.8, 0.4, 0.1, NAN])
-    assert [f[2:] for f in response_figures(label, score, "min", binary=True)] == [("auc_roc", 1.0, 2)]
+    assert [f[2:5] for f in response_figures(label, {"score": score}, "min", binary=True)] == [
+        ("auc_roc", 1.0, 2), ("auc_pr", 1.0, 2),
+    ]  # fmt: skip
     share = np.array([0.5, 0.25, NAN, 0.1])
-    assert [f[2:] for f in response_figures(share, score, "avg", binary=False)] == [
+    assert [f[2:5] for f in response_figures(share, {"score": score}, "avg", binary=False)] == [
         ("mae", mae(share[:2], score[:2]), 2)
     ]
-    assert list(response_figures(share, score, "max", binary=False)) == []
+    assert list(response_figures(share, {"score": score}, "max", binary=False)) == []
 
 
 def test_methods_are_columns() -> None:
@@ -149,7 +151,7 @@ def test_real_values_give_mae_alone() -> None:
     given = methods(score=[-1.0, 1.0, 5.0], posterior=[0.0, 2.0, 5.0], pseudolabel=[0.0, 1.0, 5.0])
     given["document_similarity"] = np.array([0.1, 0.2, 0.3])
     figures = sentence_figures(gold, given, np.array([True, False, True]), binary=True, kind="real")
-    assert [figure[1:] for figure in figures] == [
+    assert [figure[1:5] for figure in figures] == [
         ("score", "mae", 0.5, 2), ("posterior", "mae", 0.0, 1), ("pseudolabel", "mae", 0.0, 1),
     ]  # fmt: skip
 
@@ -173,8 +175,8 @@ def test_calibration_of_probabilities() -> None:
 def test_graded_responses_give_mae(kind: str, aggregation: str) -> None:
     """Grades and real values of responses are compared in their own unit, whatever the aggregation."""
     label, score = np.array([0.0, 1.0, NAN]), np.array([0.5, 2.0, 1.0])
-    figures = response_figures(label, score, aggregation, binary=True, kind=kind)  # type: ignore[arg-type]
-    assert [figure[2:] for figure in figures] == [("mae", 0.75, 2)]
+    figures = response_figures(label, {"score": score}, aggregation, binary=True, kind=kind)  # type: ignore[arg-type]
+    assert [figure[2:5] for figure in figures] == [("mae", 0.75, 2)]
 
 
 def test_preferences_are_counted_pair_by_pair() -> None:
@@ -190,9 +192,9 @@ def test_preferences_are_counted_pair_by_pair() -> None:
         if said in (0.0, 1.0):
             better, worse = (first, second) if said else (second, first)
             right.append(1.0 if score[better] > score[worse] else 0.5 if score[better] == score[worse] else 0.0)
-    (figure,) = preference_figures(pair, preferred, score)
-    assert figure == ("response", "score", "accuracy", pytest.approx(np.mean(right)), 20)
+    (figure,) = preference_figures(pair, preferred, {"score": score})
+    assert figure[:5] == ("response", "score", "accuracy", pytest.approx(np.mean(right)), 20)
     score[pair == 0] = NAN
-    (figure,) = preference_figures(pair, preferred, score)
+    (figure,) = preference_figures(pair, preferred, {"score": score})
     assert (figure.value, figure.rows) == (pytest.approx(np.mean(right[1:])), 19)
-    assert list(preference_figures(pair, np.full(80, 0.5), score)) == []
+    assert list(preference_figures(pair, np.full(80, 0.5), {"score": score})) == []

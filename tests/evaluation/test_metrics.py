@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fractal_core.evaluation.metrics import accuracy, auc_pr, auc_roc, bootstrap_interval, ece, log_loss, mae
+from fractal_core.evaluation.metrics import accuracy, auc_pr, auc_roc, best_threshold, ece, f1, log_loss, mae
 
 # Few distinct scores, so that ties are common.
 samples = st.lists(
@@ -138,61 +138,22 @@ def test_ece_of_known_forecasts() -> None:
     assert ece(np.repeat([0.0, 1.0], 15), np.repeat([0.03, 0.05], 15), 2) == pytest.approx((0.03 + 0.95) / 2)
 
 
-def reference_interval(
-    gold: np.ndarray, scores: np.ndarray, response: np.ndarray, seed: int, draws: int
-) -> tuple[float, float]:
-    """Resample responses one by one with the same random numbers."""
-    names = sorted(set(response.tolist()))
-    generator = np.random.default_rng(seed)
-    figures = []
-    for _ in range(draws):
-        rows = [
-            row
-            for pick in generator.integers(0, len(names), size=len(names))
-            for row in np.flatnonzero(response == names[pick])
-        ]
-        figures.append(mae(gold[rows], scores[rows]))
-    return float(np.quantile(figures, 0.025)), float(np.quantile(figures, 0.975))
+@given(samples)
+def test_best_threshold_is_best(sample) -> None:
+    """No score as threshold has a larger F1, and F1 is that of precision and recall."""
+    gold, scores = sample
+    found = best_threshold(gold, scores)
+    if gold.min() == gold.max():
+        assert found is None
+        return
+    assert f1(gold, scores, found) == max(f1(gold, scores, threshold) for threshold in scores)
+    said = scores >= found
+    precision, recall = gold[said].mean(), said[gold == 1].mean()
+    expected = 0.0 if precision + recall == 0 else 2 * precision * recall / (precision + recall)
+    assert f1(gold, scores, found) == pytest.approx(expected)
 
 
-def test_bootstrap_equals_reference() -> None:
-    """Ragged responses in any row order are resampled whole."""
-    random = np.random.default_rng(5)
-    response = random.integers(10, 19, size=60)
-    gold, scores = random.integers(0, 2, size=60), random.random(60)
-    actual = bootstrap_interval(mae, gold, scores, response, seed=3, draws=80)
-    assert actual == pytest.approx(reference_interval(gold, scores, response, 3, 80))
-    assert actual == bootstrap_interval(mae, gold, scores, response, seed=3, draws=80)
-    assert actual != bootstrap_interval(mae, gold, scores, response, seed=4, draws=80)
-
-
-def test_bootstrap_of_dependent_sentences_is_wider() -> None:
-    """Copies of a sentence within a response add no certainty: the interval is that of one sentence a response."""
-    random = np.random.default_rng(6)
-    gold, scores = random.integers(0, 2, size=80), random.random(80)
-    single = bootstrap_interval(mae, gold, scores, np.arange(80), seed=0, draws=300)
-    copied = bootstrap_interval(mae, gold.repeat(9), scores.repeat(9), np.arange(80).repeat(9), seed=0, draws=300)
-    assert copied == pytest.approx(single)
-
-
-def test_bootstrap_covers_the_truth() -> None:
-    """Of 100 intervals at 90 % for the mean of known noise, between 80 and 98 hold the true value."""
-    random = np.random.default_rng(7)
-    held = 0
-    for trial in range(100):
-        error = np.repeat(random.exponential(1.0, size=60), 2)
-        low, high = bootstrap_interval(
-            mae, np.zeros(120), error, np.arange(120) // 2, seed=trial, draws=200, coverage=0.9
-        )
-        held += low <= 1.0 <= high
-    assert 80 <= held <= 98
-
-
-def test_bootstrap_leaves_out_undefined_draws() -> None:
-    """Draws with one class are skipped; if all are, or there are no rows, the interval is NaN."""
-    gold, scores = np.array([1, 0, 0]), np.array([0.9, 0.2, 0.3])
-    assert bootstrap_interval(auc_roc, gold, scores, np.arange(3), seed=0, draws=50) == (1.0, 1.0)
-    for size in (0, 3):
-        rows = np.zeros(size)
-        interval = bootstrap_interval(auc_roc, rows, rows, np.arange(size), seed=0, draws=10)
-        assert all(math.isnan(bound) for bound in interval)
+def test_f1_of_nothing() -> None:
+    """Without a positive and without one taken for it there is no F1."""
+    assert math.isnan(f1(np.zeros(2), np.zeros(2), 0.5))
+    assert f1(np.zeros(2), np.ones(2), 0.5) == 0.0

@@ -1,0 +1,82 @@
+"""`fractal evaluate`: the figures of a run, taken anew if gold labels have come or changed; nothing else is done."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.launch import Request, run_or_reuse
+from fractal_core.config_loading import load_config
+from fractal_core.errors import StoreError
+from fractal_core.pipeline import STAGE_NAMES
+from fractal_core.planning import make_plan
+from fractal_core.store.artefact import find_artefact
+from fractal_core.store.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from fractal_core.config import RunConfig
+    from fractal_core.progress import Reporter
+    from fractal_core.store.workspace import Workspace
+
+STAGE = "evaluate"
+_BEFORE = STAGE_NAMES[: STAGE_NAMES.index(STAGE)]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of a run: rows of table metrics, and what gold labels they are against."""
+
+    run_id: str
+    gold: str
+    metrics: list[dict[str, Any]]
+
+
+def evaluate(
+    config: Path, workspace: Path, settings: tuple[str, ...], gold: Path | None, reporter: Reporter
+) -> Evaluation:
+    """Return the figures of the results of a configuration, from the store if they are there.
+
+    Otherwise stage `evaluate` runs, and what follows it, in this process: that is a run like any other, whose figures
+    are in table metrics.
+
+    Args:
+        config: the configuration.
+        workspace: folder of the artefacts.
+        settings: "section.key=value" overrides.
+        gold: file of gold labels, in place of `evaluate.gold` and those of the input.
+        reporter: hears how it goes.
+
+    Raises:
+        StoreError: if there is no workspace, or results before the figures are not there or stale.
+        InputError: if the gold labels do not fit the sentences.
+    """
+    if gold is not None:
+        settings = (*settings, f"evaluate.gold={json.dumps(str(gold.resolve()))}")
+    store = open_workspace(workspace, create=False)
+    now = load_config(config, settings)
+    for step in make_plan(store, now, until=_BEFORE[-1]):
+        if step.decision != "reuse":
+            raise StoreError(
+                f"The results of {config} are not there or stale: stage {step.stage} would run "
+                f"({'; '.join(step.reasons)}); run `fractal run {config}` first."
+            )
+    store, record = run_or_reuse(Request(config, workspace, settings), reporter, _here)
+    artefact = find_artefact(store, STAGE, record.fingerprints()[STAGE])
+    if artefact is None:
+        raise StoreError(f"The figures of run {record.run_id} have just been removed; evaluate again.")
+    return Evaluation(record.run_id, now.evaluate.gold, artefact.table("metrics").to_pylist())
+
+
+def _here(request: Request, workspace: Workspace, config: RunConfig, reporter: Reporter) -> str:
+    """Run what is stale without an orchestrator: it is a matter of seconds, and needs none of its services."""
+    from fractal_core.labelling import LabellingRun
+    from fractal_core.runtime import make_runtime
+
+    runtime = make_runtime(config.runtime, reporter)
+    with LabellingRun(workspace, config, runtime, config_path=str(request.config), force=request.force) as run:
+        run.on_stage = reporter.stage
+        for name in STAGE_NAMES:
+            run.execute(name)
+    return run.record.run_id

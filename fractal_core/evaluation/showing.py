@@ -1,0 +1,69 @@
+"""Table metrics on a terminal: a table for each level and split, a row a method, scores before priors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fractal_core.errors import UsageError
+from fractal_core.label_kinds import INHERITED
+
+SPLITS = ("test", "dev", "train")
+_LEVELS = {"sentence": "Sentences against gold labels", "response": "Responses against their labels"}
+_FIRST = ("score", "posterior", "pseudolabel", INHERITED)
+# Characters that a table with intervals takes.
+_WIDE = 170
+_METRICS = ("auc_roc", "auc_pr", "f1", "accuracy", "mae", "log_loss", "ece")
+
+
+def print_figures(metrics: Sequence[Mapping[str, Any]], split: str | None, console: Console) -> None:
+    """Print figures with their intervals.
+
+    Args:
+        metrics: rows of table metrics.
+        split: the one to print; None for all.
+        console: where to.
+
+    Raises:
+        UsageError: if there is no such split, or nothing to print.
+    """
+    splits = [name for name in SPLITS if any(row["split"] == name for row in metrics)]
+    if split is not None and split not in splits:
+        known = f"there are {', '.join(splits)}" if splits else "there are none without labels to compare with"
+        raise UsageError(f"There are no figures of split {split}; {known}.")
+    if not metrics:
+        raise UsageError("There is nothing to compare the scores with: neither gold labels nor response labels.")
+    wide = console.width >= _WIDE
+    for name in splits if split is None else [split]:
+        for level in _LEVELS:
+            rows = [row for row in metrics if row["split"] == name and row["level"] == level]
+            if rows:
+                console.print(_table(f"{_LEVELS[level]}, {name}", rows, wide=wide))
+    said = "In brackets: 95 % bootstrap intervals over responses." if wide else "A wider terminal shows intervals."
+    console.print(f"{said} F1 is at the threshold that is best on dev.", highlight=False)
+
+
+def _table(title: str, rows: Sequence[Mapping[str, Any]], *, wide: bool) -> Table:
+    found = {(row["method"], row["metric"]): row for row in rows}
+    metrics = [name for name in _METRICS if any(metric == name for _, metric in found)]
+    methods = sorted({method for method, _ in found}, key=lambda name: (_place(name), name))
+    table = Table("method", *metrics, "rows", title=title, title_justify="left", box=None, header_style="bold")
+    for column in table.columns:
+        column.no_wrap = True
+    for method in methods:
+        mine = [found.get((method, metric)) for metric in metrics]
+        counted = max(row["rows"] for row in mine if row is not None)
+        table.add_row(method, *("" if row is None else _cell(row, wide=wide) for row in mine), f"{counted:,}")
+    return table
+
+
+def _place(method: str) -> int:
+    return _FIRST.index(method) if method in _FIRST else len(_FIRST)
+
+
+def _cell(row: Mapping[str, Any], *, wide: bool) -> str:
+    between = f" ({row['low']:.3f}-{row['high']:.3f})" if wide and row["low"] is not None else ""
+    return f"{row['value']:.3f}{between}"

@@ -1,0 +1,126 @@
+"""Responses to be scored, from files or standard input: judged as a run judges its input, in bounded batches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+
+from fractal_core.text.checks import check_columns
+from fractal_core.text.labels import label_rule
+from fractal_core.text.records import RESPONSES_SCHEMA, Reject, Response
+from fractal_core.text.rows import json_rows, raw_rows
+from fractal_core.text.validation import validate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fractal_core.config import RunConfig
+    from fractal_core.text.records import RawRow
+
+# Texts of a batch, after which it is full: as many as stage embed compares at once.
+BATCH_CHARACTERS = 250_000
+_STANDARD_INPUT = "standard input"
+
+
+class Rejected(NamedTuple):
+    """A row that cannot be scored: where it is, and why."""
+
+    source: str
+    line: int
+    reject: Reject
+
+
+@dataclass
+class Batch:
+    """Responses with distinct ids, and the rows between them that cannot be scored."""
+
+    responses: list[Response] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
+    characters: int = 0
+
+    def add(self, responses: Sequence[Response]) -> None:
+        """Take the responses of one row."""
+        for each in responses:
+            self.responses.append(each)
+            self.ids.add(each.response_id)
+            self.characters += len(each.response) + len(each.query or "") + sum(map(len, each.context or ()))
+
+    def has_any(self, responses: Sequence[Response]) -> bool:
+        """Tell whether a response of one of the ids is in it."""
+        return any(each.response_id in self.ids for each in responses)
+
+    def table(self) -> pa.Table:
+        """Return the responses as rows of table `responses`, but for where they come from; their split is "test"."""
+        names = [name for name in RESPONSES_SCHEMA.names if name not in ("source", "line")]
+        schema = pa.schema([RESPONSES_SCHEMA.field(name) for name in names])
+        rows = [{**each._asdict(), "split": "test"} for each in self.responses]
+        return pa.Table.from_pylist([{name: row[name] for name in names} for row in rows], schema=schema)
+
+
+def incoming(files: Sequence[Path] | None, config: RunConfig, on_bytes: Callable[[int], None]) -> Iterator[Batch]:
+    """Stream batches.
+
+    A row needs a response alone. One without id is called by its line; where pairs are compared, a row may have one
+    response too. Ids may be repeated; a response is scored as often as it comes.
+
+    Args:
+        files: files of any format that a run reads; None for JSON lines from standard input.
+        config: of the run, which says what the columns are called and what labels may be.
+        on_bytes: told how many more bytes of the files have been read.
+
+    Raises:
+        InputError: if a file cannot be read or has no column of responses.
+    """
+    batch = Batch()
+    for source, row in _rows(files, config, on_bytes):
+        judged = judge(row, config)
+        if isinstance(judged, Reject):
+            batch.rejected.append(Rejected(source, row.line, judged))
+            continue
+        if batch.characters >= BATCH_CHARACTERS or batch.has_any(judged):
+            yield batch
+            batch = Batch()
+        batch.add(judged)
+    if batch.responses or batch.rejected:
+        yield batch
+
+
+def _rows(
+    files: Sequence[Path] | None, config: RunConfig, on_bytes: Callable[[int], None]
+) -> Iterator[tuple[str, RawRow]]:
+    columns = config.input.columns
+    wanted = [getattr(columns, name) for name in type(columns).model_fields]
+    if files is None:
+        for row in json_rows(sys.stdin.buffer, partial(_check, _STANDARD_INPUT, config)):
+            yield _STANDARD_INPUT, row
+        return
+    for file in files:
+        for row in raw_rows(file, file.name, wanted, partial(_check, file.name, config), on_bytes):
+            yield file.name, row
+
+
+def _check(source: str, config: RunConfig, names: Sequence[str]) -> None:
+    columns, kind = config.input.columns, config.input.label_kind
+    one = kind != "preference" or columns.response in names
+    needed = ("response",) if one else ("response_a", "response_b")
+    check_columns(source, names, columns, "auto" if one else kind, needed)
+
+
+def judge(row: RawRow, config: RunConfig) -> list[Response] | Reject:
+    """Return the response of a row, or both, or why it cannot be scored."""
+    columns, values = config.input.columns, row.values
+    kind = config.input.label_kind
+    if isinstance(values, dict):
+        if values.get(columns.id) is None:
+            values = {**values, columns.id: str(row.line)}
+        if kind == "preference" and columns.response_a not in values:
+            values = {name: value for name, value in values.items() if name != columns.response_label}
+            kind = "real"
+    assert values is not None  # Nothing is known beforehand.
+    return validate(values, row, columns, label_rule(kind, config.aggregation, config.input.grades))

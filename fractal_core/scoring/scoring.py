@@ -1,0 +1,103 @@
+"""`fractal score`: a trained scorer on the responses of files, streaming."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from fractal_core.errors import InputError, UsageError
+from fractal_core.runtime import make_runtime
+from fractal_core.scoring.incoming import incoming
+from fractal_core.scoring.labelling import Labeller
+from fractal_core.scoring.outgoing import keeping, writing
+from fractal_core.scoring.trained import load_trained
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fractal_core.progress import Reporter
+    from fractal_core.results import Results
+
+_SHOWN = 3
+
+
+def score_files(
+    results: Results, files: Sequence[Path] | None, output: Path | None, reporter: Reporter, *, force: bool = False
+) -> dict[str, Any]:
+    """Score the responses of files; return what there is to say, as JSON values.
+
+    Each row of the output is a sentence, with the run whose scorer it is. Memory does not grow with the input. Rows
+    that cannot be scored are kept: beside the output in `_NAME.rejects.jsonl`, or on standard error.
+
+    Args:
+        results: of the run.
+        files: what to score; None for JSON lines from standard input.
+        output: a .parquet or .jsonl file to write; None for JSON lines on standard output.
+        reporter: where progress and notes go.
+        force: whether to replace the file.
+
+    Raises:
+        UsageError: if the output is not to be written, or the scorer leans on what new responses do not have.
+        InputError: if the input cannot be read, or no row of it can be scored.
+        StoreError: if a file of the run is damaged, or the output cannot be written.
+    """
+    if output is not None:
+        _check(output, files or (), force)
+    trained = load_trained(results)
+    labeller = Labeller(trained, make_runtime(results.config.runtime, reporter))
+    counts, reasons = Counter[str](), Counter[str]()
+    total = sum(file.stat().st_size for file in files or ())
+    aside = None if output is None else output.with_name(f"_{output.stem}.rejects.jsonl")
+    with (
+        writing(output) as writer,
+        keeping(aside) as keep,
+        reporter.progress("score", total) as progress,
+    ):
+        for batch in incoming(files, results.config, progress.advance):
+            for row in batch.rejected:
+                keep(row)
+                reasons[row.reject.reason] += 1
+            if batch.responses:
+                sentences = labeller.label(batch.table())
+                run = pa.array([trained.run_id] * sentences.num_rows, pa.string())
+                writer.write(sentences.add_column(0, "run_id", run))
+                counts["responses"] += len(batch.responses)
+                counts["labelled"] += sum(
+                    each.label is not None or each.preferred is not None for each in batch.responses
+                )
+                counts["sentences"] += sentences.num_rows
+        if not counts["responses"]:
+            raise InputError(f"There is nothing to score ({_in_words(reasons) or 'no rows'}).")
+    rejected = sum(reasons.values())
+    return {
+        "run_id": trained.run_id,
+        "output": None if output is None else str(output),
+        **{name: counts[name] for name in ("responses", "labelled", "sentences")},
+        "rejected": rejected,
+        "reasons": dict(reasons.most_common()),
+        "rejects": str(aside) if rejected and aside else None,
+    }
+
+
+def in_words(said: dict[str, Any]) -> str:
+    """Say in a line what `score_files` returned."""
+    where = f", in {said['output']}" if said["output"] else ""
+    words = f"Scored {said['sentences']:,} sentences of {said['responses']:,} responses by run {said['run_id']}{where}."
+    if said["rejected"]:
+        kept = f"; they are in {said['rejects']}" if said["rejects"] else ""
+        words += f" {said['rejected']:,} rows cannot be scored ({_in_words(Counter(said['reasons']))}){kept}."
+    return words
+
+
+def _check(output: Path, files: Sequence[Path], force: bool) -> None:
+    if output.exists() and any(output.samefile(file) for file in files):
+        raise UsageError(f"--output {output} is one of the files to score; name another.")
+    if output.exists() and not force:
+        raise UsageError(f"--output {output} exists already; name another, or replace it with --force.")
+
+
+def _in_words(reasons: Counter[str]) -> str:
+    return "; ".join(f"{count:,} x {reason}" for reason, count in reasons.most_common(_SHOWN))
