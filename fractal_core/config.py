@@ -182,6 +182,12 @@ class RuntimeConfig(Section):
     batch_tokens: int = Field(
         2048, ge=64, description="Tokens the encoder reads at once on a GPU; a CPU reads few at a time, always alike."
     )
+    remember_mb: int = Field(
+        1000,
+        ge=0,
+        description="MB of token vectors kept in the workspace, so that a text is not read again beside another query "
+        "or document; 0 for none.",
+    )
 
 
 class RunConfig(Section):

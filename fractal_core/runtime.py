@@ -20,4 +20,10 @@ def make_runtime(config: RuntimeConfig, reporter: Reporter) -> Runtime:
     if config.device == "cuda" and not available:
         raise UsageError('runtime.device = "cuda", but PyTorch sees no GPU here; use "auto" or "cpu".')
     device = "cuda" if available and config.device != "cpu" else "cpu"
-    return Runtime(device=device, batch_tokens=config.batch_tokens, progress=reporter.progress, note=reporter.note)
+    return Runtime(
+        device=device,
+        batch_tokens=config.batch_tokens,
+        progress=reporter.progress,
+        note=reporter.note,
+        shelf_bytes=config.remember_mb * 1_000_000,
+    )

@@ -10,6 +10,7 @@ import pyarrow as pa
 from fractal_core.encode.distilling import save_static
 from fractal_core.encode.opening import STATIC_FILE, open_encoder
 from fractal_core.encode.reader import TextReader, count_uses
+from fractal_core.encode.remembered import RememberedEncoder
 from fractal_core.encode.shards import shards
 from fractal_core.encode.spool import VectorSpool, text_hash
 from fractal_core.encode.uncollected import uncollected
@@ -64,6 +65,8 @@ def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtim
     made = earlier[0].path(STATIC_FILE) if earlier else None
     encoder, rarity, static = open_encoder(files[0].parent, params, made, runtime)
     save_static(static, outputs.file(STATIC_FILE))
+    # Static vectors are looked up as quickly as what was remembered.
+    shelved = RememberedEncoder(encoder, runtime.shelf) if static is None else None
     spool = VectorSpool(outputs.scratch("vectors.f32"), encoder.dimensions)
     known = EarlierRows(earlier, "evidence", EVIDENCE_SCHEMA.names[1:])
     keys = KeyWriter(outputs.file(KEYS_FILE))
@@ -76,7 +79,7 @@ def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtim
             yield _texts([m for m, key in zip(shard, keys_of_shards[-1], strict=True) if key not in known])
 
     uses = count_uses(texts_to_read())
-    reader = TextReader(encoder, uses, spool, HELD_BYTES)
+    reader = TextReader(shelved or encoder, uses, spool, HELD_BYTES)
     others: set[str] = set()
     with runtime.progress("embed", uses.characters) as progress:
         again = shards(inputs, params.chunk_tokens, SHARD_CHARACTERS)
@@ -102,7 +105,7 @@ def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtim
     keys.close()
     if reader.read_again:
         runtime.note(f"{reader.read_again:,} texts were encoded again: their token vectors no longer fitted in memory.")
-    outputs.reused(spool.take(earlier, others))
+    outputs.reused(spool.take(earlier, others) + (len(shelved.remembered) if shelved else 0))
     name = encoder_name(params)
     for hashes, vectors in spool.sorted_batches():
         outputs.write("embeddings", embeddings_table(hashes, name, vectors))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from fractal_core.store.handles import ArtefactInputs, OutputFolder
 from fractal_core.store.locks import lock
 from fractal_core.store.manifest import Manifest
 from fractal_core.store.recipe import Recipe
+from fractal_core.store.shelf import Shelf
 from fractal_core.store.stage import Runtime, Stage
 from fractal_core.store.using import in_use
 from fractal_core.store.workspace import Workspace
@@ -133,7 +135,8 @@ def _compute(
     reach(stage.name, "start")
     try:
         try:
-            stage.load()(inputs, stage.params(config), outputs, replace(runtime, note=note))
+            with closing(Shelf(workspace, recipe, 0 if force else runtime.shelf_bytes)) as shelf:
+                stage.load()(inputs, stage.params(config), outputs, replace(runtime, note=note, shelf=shelf))
         except Exception:
             check_inputs(stage, upstream)  # what was damaged meanwhile makes a stage fail in words of its own
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,18 +102,42 @@ class Progress(Protocol):
         """Say that `amount` more units are done."""
 
 
+class Shelf(Protocol):
+    """Pieces of work that a stage would make again bit for bit, from earlier runs; any of them may be gone."""
+
+    def take(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Return the pieces that are there, by key."""
+
+    def put(self, pieces: Mapping[bytes, bytes]) -> None:
+        """Keep pieces, if there is room."""
+
+
+class NoShelf:
+    """A shelf with nothing on it, and no room."""
+
+    def take(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Return nothing."""
+        return {}
+
+    def put(self, pieces: Mapping[bytes, bytes]) -> None:
+        """Keep nothing."""
+
+
 @dataclass(frozen=True)
 class Runtime:
     """How to compute, never what: nothing in here is part of a fingerprint.
 
     `progress(description, total)` is a context manager that yields a `Progress`; `note(text)` tells the user something
-    about the result (a fallback taken, a guard that fired).
+    about the result (a fallback taken, a guard that fired). Of all the shelves in a workspace there may be
+    `shelf_bytes`.
     """
 
     device: str
     batch_tokens: int
     progress: Callable[[str, int], AbstractContextManager[Progress]]
     note: Callable[[str], None]
+    shelf_bytes: int = 0
+    shelf: Shelf = field(default_factory=NoShelf)
 
 
 StageFunction = Callable[[Inputs, Any, Outputs, Runtime], None]

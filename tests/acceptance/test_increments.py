@@ -9,6 +9,7 @@ import pytest
 from clean_runs import check_clean
 
 from fractal_core.encode import opening
+from fractal_core.encode.encoder import Encoder
 
 ROW_STAGES = ("read", "segment", "embed")
 
@@ -66,6 +67,52 @@ def test_a_static_encoder_is_made_once(runner, runner_in, tmp_path, monkeypatch)
     assert (clean.bytes(), made) == (incremental, [0, 1])
     assert runner.run(until="embed") == ["embed"]
     assert runner.run("encoder.kind=static", until="embed") == []
+
+
+@pytest.fixture
+def texts_read(monkeypatch):
+    """The texts that the encoder itself has read, in order."""
+    texts = []
+    read = Encoder.read
+    monkeypatch.setattr(Encoder, "read", lambda self, some, advance: texts.extend(some) or read(self, some, advance))
+    return texts
+
+
+def test_a_text_is_read_by_the_encoder_once(runner, runner_in, tmp_path, texts_read):
+    """A known sentence beside a new query, in this data set or another one, is not read again; nor is a document."""
+    runner.run(until="priors")
+    assert len(texts_read) == len(set(texts_read))
+    old = runner.rows()[0]
+    again = new_row(query="who says so", context=old["context"], response=f"{old['sentences'][0]} So they say.")
+    runner.edit(lambda rows: rows.append(like(runner, again)))
+    texts_read.clear()
+    runner.run(until="priors")
+    assert sorted(texts_read) == ["So they say.", "who says so"]
+    assert computed(runner)["embed"] == 2 + 2
+    other = [like(runner, {**row, "id": f"other-{row['id']}", "query": "who says so"}) for row in runner.rows()[:6]]
+    runner.give(other)
+    texts_read.clear()
+    runner.run(until="priors")
+    assert texts_read == []
+    check_clean(runner, runner_in, tmp_path / "clean")
+
+
+def test_what_was_remembered_may_be_lost(runner, runner_in, tmp_path, texts_read):
+    """Without the shelf, or with one that is damaged, texts are read again, and the result is the same."""
+    runner.run(until="embed")
+    first = list(texts_read)
+    old = runner.rows()[0]
+    for number, spoil in enumerate((Path.unlink, lambda path: path.write_bytes(b"no database" * 999))):
+        spoil(runner.workspace.root / "shelf.sqlite")
+        response = f"{old['sentences'][0]} New {number}."
+        runner.edit(lambda rows, n=number, text=response: rows.append(like(runner, new_row(id=f"n{n}", response=text))))
+        texts_read.clear()
+        runner.run(until="priors")
+        assert set(texts_read) & set(first) == {old["sentences"][0]}
+    texts_read.clear()
+    assert runner.run(until="priors", force=("embed",)) == ["embed"]
+    assert set(first) <= set(texts_read)
+    check_clean(runner, runner_in, tmp_path / "clean")
 
 
 def test_rows_before_and_between_are_found_too(runner, runner_in, tmp_path):
@@ -160,10 +207,10 @@ def flip_bit(path):
 )  # fmt: skip
 def test_damaged_earlier_results_are_not_used(runner, stage, name, damage):
     """Rows come from whole artefacts alone."""
-    runner.run(until=stage)
+    runner.run("runtime.remember_mb=0", until=stage)
     damage(runner.last.artefacts[stage].path(name))
     runner.edit(lambda rows: rows.append(like(runner, new_row())))
-    runner.run(until=stage)
+    runner.run("runtime.remember_mb=0", until=stage)
     assert runner.last.artefacts[stage].manifest.rows_reused == 0
 
 

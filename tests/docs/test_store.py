@@ -15,7 +15,7 @@ from fractal_core.cli import app
 from fractal_core.config import RunConfig
 from fractal_core.config_keys import known_keys
 from fractal_core.pipeline import STAGE_NAMES
-from fractal_core.store import sources, using
+from fractal_core.store import shelf, sources, using
 from fractal_core.store.workspace import Workspace
 from fractal_core.tables import STAGES, TABLES
 
@@ -101,7 +101,7 @@ def test_workspace_is_as_shown():
     workspace = Workspace(ROOT)
     folders = (workspace.artefacts, workspace.manifests, workspace.runs, workspace.locks, workspace.tmp)
     expected = {path.name for path in (*folders, workspace.prefect)}
-    assert names == expected | {using.NAME, sources.MEMORY, finding.MEMORY, "workspace.json"}
+    assert names == expected | {using.NAME, sources.MEMORY, finding.MEMORY, shelf.NAME, "workspace.json"}
 
 
 def test_stages_tables_columns_and_keys_are_there():
