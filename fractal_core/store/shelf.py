@@ -97,6 +97,7 @@ class Shelf:
         if self._connection is None and self._most > 0:
             self._most = min(self._most, shutil.disk_usage(self._path.parent).free // _SHARE_OF_FREE)
             self._connection = sqlite3.connect(self._path, timeout=_SECONDS_TO_WAIT)
+            self._connection.execute("PRAGMA page_size = 16384")  # pieces are of tens of kilobytes
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.executescript(_SCHEMA)
