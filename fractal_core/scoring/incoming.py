@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from fractal_core.text.checks import check_columns
+from fractal_core.text.files import source_names
 from fractal_core.text.labels import label_rule
 from fractal_core.text.records import RESPONSES_SCHEMA, Reject, Response
 from fractal_core.text.rows import json_rows, raw_rows
@@ -66,8 +67,9 @@ class Batch:
 def incoming(files: Sequence[Path] | None, config: RunConfig, on_bytes: Callable[[int], None]) -> Iterator[Batch]:
     """Stream batches.
 
-    A row needs a response alone. One without id is called by its line; where pairs are compared, a row may have one
-    response too. Ids may be repeated; a response is scored as often as it comes.
+    A row needs a response alone. One without id is called by its file and line, which is no id that the scorer was
+    trained on; where pairs are compared, a row may have one response too. Ids may be repeated; a response is scored as
+    often as it comes.
 
     Args:
         files: files of any format that a run reads; None for JSON lines from standard input.
@@ -79,7 +81,7 @@ def incoming(files: Sequence[Path] | None, config: RunConfig, on_bytes: Callable
     """
     batch = Batch()
     for source, row in _rows(files, config, on_bytes):
-        judged = judge(row, config)
+        judged = judge(row, source, config)
         if isinstance(judged, Reject):
             batch.rejected.append(Rejected(source, row.line, judged))
             continue
@@ -100,9 +102,9 @@ def _rows(
         for row in json_rows(sys.stdin.buffer, partial(_check, _STANDARD_INPUT, config)):
             yield _STANDARD_INPUT, row
         return
-    for file in files:
-        for row in raw_rows(file, file.name, wanted, partial(_check, file.name, config), on_bytes):
-            yield file.name, row
+    for file, source in source_names(list(files)).items():
+        for row in raw_rows(file, source, wanted, partial(_check, source, config), on_bytes):
+            yield source, row
 
 
 def _check(source: str, config: RunConfig, names: Sequence[str]) -> None:
@@ -112,13 +114,13 @@ def _check(source: str, config: RunConfig, names: Sequence[str]) -> None:
     check_columns(source, names, columns, "auto" if one else kind, needed)
 
 
-def judge(row: RawRow, config: RunConfig) -> list[Response] | Reject:
-    """Return the response of a row, or both, or why it cannot be scored."""
+def judge(row: RawRow, source: str, config: RunConfig) -> list[Response] | Reject:
+    """Return the response of a row, or both, or why it cannot be scored; without id it is called by source and line."""
     columns, values = config.input.columns, row.values
     kind = config.input.label_kind
     if isinstance(values, dict):
         if values.get(columns.id) is None:
-            values = {**values, columns.id: str(row.line)}
+            values = {**values, columns.id: f"{source}:{row.line}"}
         if kind == "preference" and columns.response_a not in values:
             values = {name: value for name, value in values.items() if name != columns.response_label}
             kind = "real"

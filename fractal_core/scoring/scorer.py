@@ -117,7 +117,8 @@ class Scorer:
             columns.response_label: label,
             columns.id: response_id,
         }
-        judged = judge(RawRow(1, b"", row, response if isinstance(response, str) else repr(response)), self._config)
+        raw = RawRow(1, b"", row, response if isinstance(response, str) else repr(response))
+        judged = judge(raw, type(self).__name__, self._config)
         if isinstance(judged, Reject):
             raise InputError(f"The response cannot be scored: {judged.reason} ({judged.detail}).")
         batch = Batch()

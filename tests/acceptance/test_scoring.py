@@ -83,7 +83,7 @@ def test_of_its_own_input_it_says_what_the_run_says(runner, reporter, tmp_path, 
 
 
 def test_new_responses_are_scored_as_a_frozen_run_scores_them(runner, reporter, tmp_path):
-    """Neither kind of label nor split matters to the score; what comes with no id has its line's."""
+    """Neither kind of label nor split matters to the score; what comes with no id is called by file and line."""
     new = make_rows(6, seed=9)
     for number, row in enumerate(new):
         row.update(id=f"new-{number}", query=f"What about {number}?", split="test")
@@ -92,14 +92,38 @@ def test_new_responses_are_scored_as_a_frozen_run_scores_them(runner, reporter, 
     write_jsonl(tmp_path / "bare.jsonl", bare)
     score(runner, reporter, tmp_path / "scores.jsonl", [tmp_path / "bare.jsonl"])
     found = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
-    assert [row["response_id"] for row in found[::4]] == ["1", "2", "3", "4", "5", "6"]
+    assert [row["response_id"] for row in found[::4]] == [f"bare.jsonl:{line}" for line in range(1, 7)]
     assert {row["agrees"] for row in found} == {None}
     assert [row["posterior"] for row in found] == pytest.approx([row["score"] for row in found])
     runner.edit(lambda rows: rows.extend(new))
     runner.run("train.on_new_data=freeze", *QUICK, until="pseudolabel")
     frozen = by_sentence(runner.table("pseudolabel", "pseudolabels").to_pylist())
-    expected = [frozen[f"new-{int(row['response_id']) - 1}", row["sentence_index"]]["score"] for row in found]
+    expected = [frozen[f"new-{number // 4}", row["sentence_index"]]["score"] for number, row in enumerate(found)]
     assert [row["score"] for row in found] == pytest.approx(expected, abs=1e-6)
+
+
+def test_without_id_a_response_is_none_of_those_trained_on(runner, reporter, tmp_path):
+    """Whatever these are called: all members score it, and files of one name are told apart."""
+    runner.edit(lambda rows: [row.update(id=str(line), query=f"{line}?") for line, row in enumerate(rows, 1)])
+    runner.run(*QUICK, until="pseudolabel")
+    bare = [{name: row[name] for name in ("query", "context", "response", "sentences")} for row in runner.rows()[:6]]
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    files = [tmp_path / "a" / "new.jsonl", tmp_path / "b" / "new.jsonl"]
+    write_jsonl(files[0], bare)
+    write_jsonl(files[1], [dict(row, id=f"new {line}") for line, row in enumerate(bare)])
+    score(runner, reporter, tmp_path / "scores.parquet", files)
+    rows = pq.read_table(tmp_path / "scores.parquet").to_pylist()
+    half = len(rows) // 2
+    assert rows[0]["response_id"] == "a/new.jsonl:1"
+    assert [row["score"] for row in rows[:half]] == pytest.approx([row["score"] for row in rows[half:]], abs=1e-6)
+    write_jsonl(files[0], [{"response": ""}, *bare])
+    score(runner, reporter, tmp_path / "again.parquet", files)
+    assert json.loads((tmp_path / "_again.rejects.jsonl").read_text())["source"] == "a/new.jsonl"
+    said = fractal_core.Scorer.load(runner.last.record.run_id, runner.workspace.root)
+    one = said(bare[0]["response"], bare[0]["query"], bare[0]["context"])
+    named = said(bare[0]["response"], bare[0]["query"], bare[0]["context"], response_id="new 0")
+    assert one == named
 
 
 def test_scorer_from_python(again):
@@ -182,6 +206,9 @@ def test_command(again, tmp_path, monkeypatch):
     arguments = ["score", "fractal.toml", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.parquet"), "--json"]
     said = json.loads(CliRunner().invoke(app, arguments, catch_exceptions=False).stdout)
     assert said["run_id"] in {run.run_id for run in list_runs(again.workspace.__class__(again.folder / ".fractal"))}
+    assert [line["response_id"] for line in lines[:2]] == ["standard input:1"] * 2
+    for line in lines:
+        line["response_id"] = line["response_id"].replace("standard input", "in.jsonl")
     assert pq.read_table(said["output"]).to_pylist() == lines
 
 
