@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fractal_core.errors import InputError
-from fractal_core.text.given import given_gold
+from fractal_core.text.given import cell_list, given_gold
+from fractal_core.text.labels import number_in, number_of
 from fractal_core.text.records import Fault
 from fractal_core.text.rows import raw_rows
 
@@ -43,7 +44,8 @@ def read_gold(
 
     Raises:
         InputError: if a file cannot be read, or a row has no such columns, names no response or sentence of the run, or
-            has other labels than sentences, or one that is out of range; the message has file and line.
+            has other labels than sentences, or one that is out of range or contradicts an earlier one; the message has
+            file and line.
     """
     ids = [str(name) for name in sentences.column(_RESPONSE).to_pylist()]
     first: dict[str, int] = {}
@@ -58,7 +60,7 @@ def read_gold(
                 if isinstance(row.values, Fault):
                     raise row.values
                 for name, place, label in _labels(row.values or {}, names, sizes, rule):
-                    gold[first[name] + place] = np.nan if label is None else label
+                    _put(gold, first[name] + place, label, f"sentence {place} of {name}")
             except Fault as fault:
                 raise InputError(f"{file}:{row.line}: {fault.reason} ({fault.detail}); mend the gold labels.") from None
     if files and np.isnan(gold).all():
@@ -71,30 +73,36 @@ def _labels(
 ) -> Iterator[tuple[str, int, float | None]]:
     """Yield (response, place, label) of a row; raise a Fault if it has none."""
     name_column, list_column = names
-    name = values.get(name_column, values.get(_RESPONSE))
+    own = values.get(name_column)
+    name = values.get(_RESPONSE) if own is None else own
     if name is None:
         raise Fault("missing id", f"neither {name_column} nor {_RESPONSE}")
     if str(name) not in sizes:
         raise Fault("no such response in the run", f"id = {name}")
     count = sizes[str(name)]
-    if list_column in values:
-        labels = given_gold(values[list_column], [[0, 0]] * count, rule)
+    if values.get(list_column) is not None:
+        labels = given_gold(cell_list(values[list_column]), [[0, 0]] * count, rule)
         yield from ((str(name), place, label) for place, label in enumerate(labels or ()))
     elif _PLACE in values and _GOLD in values:
-        place = int(str(values[_PLACE])) if str(values[_PLACE]).isdigit() else -1
-        if not 0 <= place < count:
+        number = number_of(_number(values[_PLACE]))
+        if number is None or not 0 <= number < count or number != int(number):
             raise Fault("no such sentence in the run", f"{_PLACE} = {values[_PLACE]}, {name} has {count} sentences")
         (label,) = given_gold([_number(values[_GOLD])], [[0, 0]], rule) or [None]
-        yield str(name), place, label
-    else:
+        yield str(name), int(number), label
+    elif list_column not in values:
         raise Fault("no gold labels", f"neither {list_column} nor {_PLACE} and {_GOLD}")
 
 
 def _number(value: object) -> object:
     """Return the number that a cell of CSV spells, or the value as it is."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return float(value)
-    except ValueError:
-        return value
+    number = number_in(value) if isinstance(value, str) else None
+    return value if number is None else number
+
+
+def _put(gold: NDArray[np.float64], row: int, label: float | None, which: str) -> None:
+    """Note a label, if there is one; raise a Fault if another one is there."""
+    if label is None:
+        return
+    if not np.isnan(gold[row]) and gold[row] != label:
+        raise Fault("two gold labels for one sentence", f"{label:g} for {which}, and {gold[row]:g} before")
+    gold[row] = label

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from fractal_core.text.labels import LabelRule, finite, number_of
 from fractal_core.text.records import Fault, mistyped, shown
 
@@ -116,6 +118,16 @@ def _gold(label: object, index: int, rule: LabelRule) -> float | None:
     if rule.kind == "ordinal" and number != int(number):
         raise _fault("sentence label is not a grade", "label", index, label, ", not a whole number")
     return float(number)
+
+
+def cell_list(value: object) -> object:
+    """Return the list that a CSV cell holds as JSON, or the cell as it is."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
 
 
 def given_prior(prior: object, spans: list[list[int]] | None) -> list[float | None] | None:

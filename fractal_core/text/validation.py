@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from fractal_core.text.given import given_gold, given_prior, given_spans
+from fractal_core.text.given import cell_list, given_gold, given_prior, given_spans
 from fractal_core.text.labels import LabelRule, first_preferred, number_in, response_label
 from fractal_core.text.records import Fault, RawRow, Reject, Response, mistyped, printable, raw_text, shown
 from fractal_core.text.splits import SPLIT_NAMES, group_name
@@ -92,7 +91,7 @@ def _with_text(
         raise Fault("missing or empty response", f"{names.response} = {shown(values.get(names.response))}")
     given = [values.get(name) for name in (names.spans, names.sentences, names.sentence_labels)]
     if not typed:
-        given = [_cell(value) for value in given]
+        given = [cell_list(value) for value in given]
     column = names.sentences if given[0] in (None, []) else names.spans
     spans = _of_column(column, given_spans, given[0], given[1], response)
     gold = _of_column(names.sentence_labels, given_gold, given[2], spans, rule)
@@ -133,7 +132,7 @@ def _name(value: object, what: str, column: str) -> str | None:
 def _context(value: object, typed: bool, column: str) -> list[str] | None:
     if not typed:
         # A text may begin with a bracket ("[1] Smith"): only a list of texts is taken for one.
-        parsed = _cell(value)
+        parsed = cell_list(value)
         if isinstance(parsed, list) and all(item is None or isinstance(item, str) for item in parsed):
             value = parsed
     if value is None or isinstance(value, str):
@@ -159,14 +158,4 @@ def _prior_cell(value: object, typed: bool) -> object:
     if typed or not isinstance(value, str):
         return value
     number = number_in(value)
-    return _cell(value) if number is None else number
-
-
-def _cell(value: object) -> object:
-    """Return the list that a CSV cell holds as JSON, or the cell as it is."""
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
+    return cell_list(value) if number is None else number
