@@ -53,7 +53,8 @@ def evaluate(
         InputError: if the gold labels do not fit the sentences.
     """
     if gold is not None:
-        settings = (*settings, f"evaluate.gold={json.dumps(str(gold.resolve()))}")
+        # A string of JSON is one of TOML, but for characters that it writes as two halves.
+        settings = (*settings, f"evaluate.gold={json.dumps(str(gold.resolve()), ensure_ascii=False)}")
     store = open_workspace(workspace, create=False)
     now = load_config(config, settings)
     for step in make_plan(store, now, until=_BEFORE[-1]):

@@ -52,16 +52,17 @@ def evaluate(
 ) -> None:
     """Compare scores and priors with gold labels and response labels, with 95 % intervals."""
     from flows.evaluate import evaluate as evaluate_results
-    from fractal_core.evaluation.showing import print_figures
+    from fractal_core.evaluation.showing import of_split, print_figures
 
     del debug
     output = Output(as_json)
     found = evaluate_results(config, workspace, tuple(settings or ()), gold, output.reporter())
+    metrics = of_split(found.metrics, split)
     if as_json:
-        output.json(found.__dict__)
+        output.json({**found.__dict__, "metrics": metrics})
     else:
         # As `fractal query` does, a file or a pipe gets all that there is.
-        print_figures(found.metrics, split, output.console if sys.stdout.isatty() else Console(width=200))
+        print_figures(metrics, output.console if sys.stdout.isatty() else Console(width=200))
 
 
 @commands.command(epilog="Example: fractal sql --workspace .fractal")

@@ -19,31 +19,39 @@ _WIDE = 170
 _METRICS = ("auc_roc", "auc_pr", "f1", "accuracy", "mae", "log_loss", "ece")
 
 
-def print_figures(metrics: Sequence[Mapping[str, Any]], split: str | None, console: Console) -> None:
-    """Print figures with their intervals.
+def of_split(metrics: Sequence[Mapping[str, Any]], split: str | None) -> list[Mapping[str, Any]]:
+    """Return the figures of a split, or all.
 
     Args:
         metrics: rows of table metrics.
-        split: the one to print; None for all.
-        console: where to.
+        split: None for all.
 
     Raises:
-        UsageError: if there is no such split, or nothing to print.
+        UsageError: if there is no such split, or no figure at all.
     """
-    splits = [name for name in SPLITS if any(row["split"] == name for row in metrics)]
+    splits = _splits(metrics)
     if split is not None and split not in splits:
         known = f"there are {', '.join(splits)}" if splits else "there are none without labels to compare with"
         raise UsageError(f"There are no figures of split {split}; {known}.")
     if not metrics:
         raise UsageError("There is nothing to compare the scores with: neither gold labels nor response labels.")
+    return [row for row in metrics if split in (None, row["split"])]
+
+
+def print_figures(metrics: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Print rows of table metrics with their intervals."""
     wide = console.width >= _WIDE
-    for name in splits if split is None else [split]:
+    for name in _splits(metrics):
         for level in _LEVELS:
             rows = [row for row in metrics if row["split"] == name and row["level"] == level]
             if rows:
                 console.print(_table(f"{_LEVELS[level]}, {name}", rows, wide=wide))
     said = "In brackets: 95 % bootstrap intervals over responses." if wide else "A wider terminal shows intervals."
     console.print(f"{said} F1 is at the threshold that is best on dev.", highlight=False)
+
+
+def _splits(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [name for name in SPLITS if any(row["split"] == name for row in metrics)]
 
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]], *, wide: bool) -> Table:

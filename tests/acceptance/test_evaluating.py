@@ -33,7 +33,8 @@ def test_gold_that_comes_later(folder, again, reporter):
     arguments = (folder / "fractal.toml", workspace.root, ())
     before = evaluate(*arguments, None, reporter)
     assert ran(folder, workspace) == []
-    gold = folder / "gold.jsonl"
+    gold = folder / 'a "gold" \U0001f947' / "gold.jsonl"
+    gold.parent.mkdir()
     sentences = {row["response_id"]: row["sentence_index"] for row in again_sentences(workspace)}
     write_jsonl(gold, [{"id": name, "sentence_labels": [1, *([0] * last)]} for name, last in sentences.items()])
     found = evaluate(*arguments, gold, reporter)
@@ -74,5 +75,9 @@ def test_command(folder, monkeypatch):
     assert {row["split"] for row in said["metrics"]} == {"train", "dev", "test"}
     assert all(f"({row['low']:.3f}-{row['high']:.3f})" in shown for row in said["metrics"]
                if row["split"] == "train" and row["low"] is not None)  # fmt: skip
-    result = CliRunner().invoke(app, ["evaluate", "fractal.toml", "--split", "val"])
-    assert "There are no figures of split val; there are test, dev, train." in str(result.exception)
+    arguments = ["evaluate", "fractal.toml", "--json", "--split"]
+    of_test = json.loads(CliRunner().invoke(app, [*arguments, "test"], catch_exceptions=False).stdout)["metrics"]
+    assert of_test == [row for row in said["metrics"] if row["split"] == "test"]
+    for form in ([], ["--json"]):
+        result = CliRunner().invoke(app, ["evaluate", "fractal.toml", "--split", "val", *form])
+        assert "There are no figures of split val; there are test, dev, train." in str(result.exception)
