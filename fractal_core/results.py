@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,7 +89,8 @@ def find_results(
         path: the configuration.
         settings: "section.key=value" overrides.
         run_id: the run; None for the newest completed one that did exactly what the configuration says.
-        until: the last stage whose results are needed; later ones are there if the run has them.
+        until: the last stage whose results are needed. Those of later ones are there if the run has them and its
+            configuration said the same of these stages: it may have been evaluated against other gold labels.
 
     Raises:
         UsageError: if there is no run of that id, or it is one over another input.
@@ -112,9 +113,10 @@ def find_results(
             f"run `fractal run {path}` first."
         )
     wanted = {step.stage: step.artefact.fingerprint for step in plan if step.artefact is not None}
-    for record in runs:
-        if record.state == "completed" and wanted.items() <= record.fingerprints().items():
-            return _of(workspace, record, config, path)
+    found = [run for run in runs if run.state == "completed" and wanted.items() <= run.fingerprints().items()]
+    if found:
+        record = max(found, key=lambda run: len(_alike(run, config, wanted)))
+        return _of(workspace, record, config, path, wanted.keys() | _alike(record, config, wanted))
     raise StoreError(f"No completed run has the results of {path}; run `fractal run {path}`, which computes nothing.")
 
 
@@ -155,8 +157,17 @@ def _named(runs: Sequence[RunRecord], workspace: Workspace, run_id: str, until: 
     return record, config
 
 
-def _of(workspace: Workspace, record: RunRecord, config: RunConfig, path: Path) -> Results:
-    artefacts = {name: _whole(workspace, name, mark) for name, mark in record.fingerprints().items()}
+def _alike(record: RunRecord, config: RunConfig, needed: Collection[str]) -> set[str]:
+    """Return the stages of a run, beside those needed, for which its configuration said what this one says."""
+    now = config.model_dump(mode="json")
+    return {name for name in record.fingerprints() if name not in needed and record.config.get(name) == now.get(name)}
+
+
+def _of(
+    workspace: Workspace, record: RunRecord, config: RunConfig, path: Path, stages: Collection[str] = STAGE_NAMES
+) -> Results:
+    marks = {name: mark for name, mark in record.fingerprints().items() if name in stages}
+    artefacts = {name: _whole(workspace, name, mark) for name, mark in marks.items()}
     return Results(record, config, path, artefacts)
 
 

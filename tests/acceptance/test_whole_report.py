@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 from relabelled import QUICK
@@ -92,6 +93,21 @@ def test_the_newest_of_a_configuration(run, tmp_path):
     assert write_report(ws, config, QUICK, None, tmp_path / "report.html", 10).run_id == whole.run_id
     with pytest.raises(StoreError, match=r"stage pseudolabel would run .*fractal run"):
         write_report(ws, config, (*QUICK, "train.learning_rate=0.01"), None, None, 10)
+
+
+def test_figures_are_those_of_the_configuration(run, tmp_path):
+    """Not those of a later run, which was evaluated against gold labels that the configuration does not name."""
+    runner, whole = run
+    config, ws, page = runner.folder / "fractal.toml", runner.workspace.root, tmp_path / "report.html"
+    (tmp_path / "gold.jsonl").write_text(json.dumps({"id": runner.rows()[0]["id"], "sentence_labels": [1, 1, 1, 0]}))
+    gold = f"evaluate.gold={json.dumps(str(tmp_path / 'gold.jsonl'))}"
+    runner.run(*QUICK, gold)
+    assert write_report(ws, config, QUICK, None, page, 10).run_id == whole.run_id
+    assert write_report(ws, config, (*QUICK, gold), None, page, 10).run_id == runner.last.record.run_id
+    shutil.copytree(ws, tmp_path / "ws")
+    (tmp_path / "ws" / "runs" / f"{whole.run_id}.json").unlink()
+    assert write_report(tmp_path / "ws", config, QUICK, None, page, 10).run_id == runner.last.record.run_id
+    assert "Against gold sentence labels" not in page.read_text(encoding="utf-8")
 
 
 def test_runs_that_cannot_be_reported(run, tmp_path):
