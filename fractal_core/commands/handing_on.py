@@ -9,6 +9,7 @@ import typer
 
 from fractal_core.commands.options import DEFAULT_WORKSPACE, ConfigPath, Debug, Json, RunId, Settings, WorkspacePath
 from fractal_core.console import Output
+from fractal_core.errors import UsageError
 from fractal_core.publish.contents import Format
 
 commands = typer.Typer()
@@ -43,6 +44,8 @@ def score(
 
     del debug
     store = open_workspace(workspace, create=False)
+    if STANDARD in files and len(files) > 1:
+        raise UsageError(f"{STANDARD} is standard input, which is scored by itself; name files, or {STANDARD} alone.")
     target = None if file == STANDARD else file
     if target is not None:
         check_outside(store, target)

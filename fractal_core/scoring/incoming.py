@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from fractal_core.text.checks import check_columns
 from fractal_core.text.files import source_names
-from fractal_core.text.labels import label_rule
 from fractal_core.text.records import RESPONSES_SCHEMA, Reject, Response
 from fractal_core.text.rows import json_rows, raw_rows
 from fractal_core.text.validation import validate
@@ -20,7 +19,8 @@ from fractal_core.text.validation import validate
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fractal_core.config import RunConfig
+    from fractal_core.config import Columns
+    from fractal_core.text.labels import LabelRule
     from fractal_core.text.records import RawRow
 
 # Texts of a batch, after which it is full: as many as stage embed compares at once.
@@ -64,7 +64,9 @@ class Batch:
         return pa.Table.from_pylist([{name: row[name] for name in names} for row in rows], schema=schema)
 
 
-def incoming(files: Sequence[Path] | None, config: RunConfig, on_bytes: Callable[[int], None]) -> Iterator[Batch]:
+def incoming(
+    files: Sequence[Path] | None, columns: Columns, rule: LabelRule, on_bytes: Callable[[int], None]
+) -> Iterator[Batch]:
     """Stream batches.
 
     A row needs a response alone. One without id is called by its file and line, which is no id that the scorer was
@@ -73,15 +75,16 @@ def incoming(files: Sequence[Path] | None, config: RunConfig, on_bytes: Callable
 
     Args:
         files: files of any format that a run reads; None for JSON lines from standard input.
-        config: of the run, which says what the columns are called and what labels may be.
+        columns: what the columns are called.
+        rule: what labels may be.
         on_bytes: told how many more bytes of the files have been read.
 
     Raises:
         InputError: if a file cannot be read or has no column of responses.
     """
     batch = Batch()
-    for source, row in _rows(files, config, on_bytes):
-        judged = judge(row, source, config)
+    for source, row in _rows(files, columns, rule, on_bytes):
+        judged = judge(row, source, columns, rule)
         if isinstance(judged, Reject):
             batch.rejected.append(Rejected(source, row.line, judged))
             continue
@@ -94,35 +97,32 @@ def incoming(files: Sequence[Path] | None, config: RunConfig, on_bytes: Callable
 
 
 def _rows(
-    files: Sequence[Path] | None, config: RunConfig, on_bytes: Callable[[int], None]
+    files: Sequence[Path] | None, columns: Columns, rule: LabelRule, on_bytes: Callable[[int], None]
 ) -> Iterator[tuple[str, RawRow]]:
-    columns = config.input.columns
     wanted = [getattr(columns, name) for name in type(columns).model_fields]
     if files is None:
-        for row in json_rows(sys.stdin.buffer, partial(_check, _STANDARD_INPUT, config)):
+        for row in json_rows(sys.stdin.buffer, partial(_check, _STANDARD_INPUT, columns, rule)):
             yield _STANDARD_INPUT, row
         return
     for file, source in source_names(list(files)).items():
-        for row in raw_rows(file, source, wanted, partial(_check, source, config), on_bytes):
+        for row in raw_rows(file, source, wanted, partial(_check, source, columns, rule), on_bytes):
             yield source, row
 
 
-def _check(source: str, config: RunConfig, names: Sequence[str]) -> None:
-    columns, kind = config.input.columns, config.input.label_kind
-    one = kind != "preference" or columns.response in names
+def _check(source: str, columns: Columns, rule: LabelRule, names: Sequence[str]) -> None:
+    one = rule.kind != "preference" or columns.response in names
     needed = ("response",) if one else ("response_a", "response_b")
-    check_columns(source, names, columns, "auto" if one else kind, needed)
+    check_columns(source, names, columns, "auto" if one else "preference", needed)
 
 
-def judge(row: RawRow, source: str, config: RunConfig) -> list[Response] | Reject:
+def judge(row: RawRow, source: str, columns: Columns, rule: LabelRule) -> list[Response] | Reject:
     """Return the response of a row, or both, or why it cannot be scored; without id it is called by source and line."""
-    columns, values = config.input.columns, row.values
-    kind = config.input.label_kind
+    values = row.values
     if isinstance(values, dict):
         if values.get(columns.id) is None:
             values = {**values, columns.id: f"{source}:{row.line}"}
-        if kind == "preference" and columns.response_a not in values:
+        if rule.kind == "preference" and columns.response_a not in values:
             values = {name: value for name, value in values.items() if name != columns.response_label}
-            kind = "real"
+            rule = rule._replace(kind="real")
     assert values is not None  # Nothing is known beforehand.
-    return validate(values, row, columns, label_rule(kind, config.aggregation, config.input.grades))
+    return validate(values, row, columns, rule)

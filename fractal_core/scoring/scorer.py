@@ -118,7 +118,7 @@ class Scorer:
             columns.id: response_id,
         }
         raw = RawRow(1, b"", row, response if isinstance(response, str) else repr(response))
-        judged = judge(raw, type(self).__name__, self._config)
+        judged = judge(raw, type(self).__name__, columns, self._trained.label_rule)
         if isinstance(judged, Reject):
             raise InputError(f"The response cannot be scored: {judged.reason} ({judged.detail}).")
         batch = Batch()

@@ -56,7 +56,7 @@ def score_files(
         keeping(aside) as keep,
         reporter.progress("score", total) as progress,
     ):
-        for batch in incoming(files, results.config, progress.advance):
+        for batch in incoming(files, trained.config.input.columns, trained.label_rule, progress.advance):
             for row in batch.rejected:
                 keep(row)
                 reasons[row.reject.reason] += 1

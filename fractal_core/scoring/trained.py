@@ -13,6 +13,7 @@ from fractal_core.mil.saving import STUDENT, load_ensemble
 from fractal_core.pipeline import stage_named
 from fractal_core.store.code import code_digests
 from fractal_core.store.describing import external_digests
+from fractal_core.text.labels import label_rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from fractal_core.mil.folds import Folds
     from fractal_core.mil.saving import SavedEnsemble
     from fractal_core.results import Results
+    from fractal_core.text.labels import LabelRule
 
 # The last stage whose results are needed.
 NEEDED = "pseudolabel"
@@ -56,6 +58,13 @@ class Trained:
     def finetuned(self) -> bool:
         """Whether fine-tuned encoders have a part in the scores."""
         return any(component.scorer == FINETUNE for component in self.saved.components)
+
+    @property
+    def label_rule(self) -> LabelRule:
+        """What labels of responses may be: 0 or 1 where aggregation "auto" has found that they are."""
+        given = self.config.input
+        rule = label_rule(given.label_kind, self.config.aggregation, given.grades)
+        return rule._replace(kind="binary") if (rule.kind, self.saved.task.kind) == ("share", "binary") else rule
 
 
 def load_trained(results: Results) -> Trained:

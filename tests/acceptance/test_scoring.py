@@ -179,6 +179,18 @@ def test_bad_and_repeated_rows(runner, reporter, tmp_path):
     assert not (tmp_path / "none.jsonl").exists()
 
 
+def test_shares_where_labels_are_0_or_1(runner, reporter, tmp_path):
+    """Aggregation "auto" takes shares until it has seen labels: then a share is a bad row, and stops nothing."""
+    label_anew(runner, min, count=36)
+    runner.run(*QUICK, "aggregation=auto", until="pseudolabel")
+    path = tmp_path / "new.jsonl"
+    write_jsonl(path, [{"response": "One stone.", "response_label": label} for label in (1, 0.5, 0)])
+    said = score(runner, reporter, tmp_path / "out.jsonl", [path])
+    assert (said["responses"], said["reasons"]) == (2, {"label outside its range": 1})
+    with pytest.raises(InputError, match=r"response_label = 0.5, auto takes 0 or 1"):
+        fractal_core.Scorer.load(said["run_id"], runner.workspace.root)("One stone.", label=0.5)
+
+
 def test_single_responses_by_a_scorer_of_pairs(runner, reporter, tmp_path):
     """What was learned from pairs scores one response as well, and says what it says of it in a pair."""
     pair = pair_up(runner)[3]
@@ -210,6 +222,8 @@ def test_command(again, tmp_path, monkeypatch):
     for line in lines:
         line["response_id"] = line["response_id"].replace("standard input", "in.jsonl")
     assert pq.read_table(said["output"]).to_pylist() == lines
+    refused = CliRunner().invoke(app, ["score", "fractal.toml", "-", str(tmp_path / "in.jsonl")], input=text)
+    assert "- is standard input, which is scored by itself" in str(refused.exception)
 
 
 def test_what_cannot_be_asked_of_new_responses(runner, reporter, tmp_path, monkeypatch):
