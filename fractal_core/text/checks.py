@@ -19,6 +19,8 @@ _SHOWN_COLUMNS = 20
 _NEEDED = ("id", "response", "response_label")
 # Columns that labels.parquet and the tables of sentence labels have.
 _EXPORTED = {"response_id", "sentence_index", "pseudolabel"}
+# What some programs write between the cells of CSV and TSV -> in words.
+_SEPARATORS = {";": "semicolons", ",": "commas", "\t": "tabs", "|": "bars"}
 
 
 class Reason(NamedTuple):
@@ -74,6 +76,12 @@ def check_columns(
         )
     for key, name in wanted.items():
         if name not in names:
+            mark = _separator(name, names)
+            if mark is not None:
+                raise InputError(
+                    f"{source} has its cells separated by {mark}, where .csv has commas and .tsv has tabs: write it "
+                    "anew with these, or change its suffix."
+                )
             near = _nearest(name, _without_a_role(names, columns))
             hint = f'did you mean "{near}"? Then' if near else "if another one holds it,"
             raise InputError(
@@ -120,6 +128,13 @@ def check_prior_column(files: Sequence[Path], columns: Columns, label_kind: Labe
 def _listed(names: Sequence[str]) -> str:
     there = ", ".join(f'"{column}"' for column in names[:_SHOWN_COLUMNS])
     return there + (f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else "")
+
+
+def _separator(wanted: str, names: Sequence[str]) -> str | None:
+    """Return in words what separates the cells of a header that was read as one name; None if that is not so."""
+    if len(names) != 1:
+        return None
+    return next((word for mark, word in _SEPARATORS.items() if wanted in names[0].replace('"', "").split(mark)), None)
 
 
 def _without_a_role(names: Sequence[str], columns: Columns) -> list[str]:

@@ -232,6 +232,16 @@ def test_missing_column(name: str, row: dict[str, Any], message: str, tmp_path: 
 
 
 @pytest.mark.parametrize(
+    ("name", "mark", "word"), [("x.csv", ";", "semicolons"), ("x.csv", "\t", "tabs"), ("x.tsv", ",", "commas")]
+)
+def test_other_separators(name: str, mark: str, word: str, tmp_path: Path, read_files: Read) -> None:
+    """A header that is one long name is no case of a missing column: what is told is the separator."""
+    path = tmp_path / name
+    path.write_text(mark.join(["id", "response", "response_label"]) + "\n" + mark.join(["a", "One.", "1"]) + "\n")
+    assert error(read_files, path).startswith(f"{name} has its cells separated by {word}, where .csv has commas")
+
+
+@pytest.mark.parametrize(
     ("row", "columns", "suggested"),
     [
         ({"sentence_labels": [1, 0], "sentences": ["One.", "Two."]}, {}, None),
