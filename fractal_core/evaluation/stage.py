@@ -93,10 +93,10 @@ def evaluate(inputs: Inputs, params: EvaluateParams, outputs: Outputs, runtime: 
         gold = read_gold(files, sentences, names, rule)
         runtime.note(f"{int((~np.isnan(gold)).sum()):,} gold labels are those of {', '.join(f.name for f in files)}")
     preferred, pair = floats(responses, "preferred"), numbers(responses, "pair")
-    own = preferred if kind == "preference" else label
-    labelled = ~np.isnan(own)
     if kind == "count":
         label = np.minimum(label / np.maximum(np.bincount(response, minlength=len(label)), 1), 1.0)
+    own = preferred if kind == "preference" else label
+    labelled = ~np.isnan(own)
     split = responses.column("split").to_numpy()
     methods = {name: floats(pseudolabels, name) for name in METHODS}
     methods |= {name: floats(priors, name) for name in priors.column_names}

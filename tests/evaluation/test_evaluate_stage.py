@@ -190,7 +190,10 @@ def with_column(tables: dict[str, pa.Table], table: str, name: str, values: list
 
 
 def test_counts_are_compared_as_shares() -> None:
-    """A count of good sentences is divided by the number of sentences, and more than all are all."""
+    """A count of good sentences is divided by the number of sentences, and more than all are all.
+
+    What each sentence inherits is that share too: a long response is no better than a short one.
+    """
     tables = make_tables()
     ids = tables["sentences"].column("response_id").to_pylist()
     names = tables["responses"].column("response_id").to_pylist()
@@ -205,6 +208,11 @@ def test_counts_are_compared_as_shares() -> None:
         errors.setdefault(split, []).append(abs(np.mean(own) - min(count / len(own), 1.0)))
     for split, values in errors.items():
         assert figures[(split, "response", "score", "mae")] == (pytest.approx(np.mean(values)), len(values))
+    share = {name: min(count / max(ids.count(name), 1), 1.0) for name, count in zip(names, counts, strict=True)}
+    test = {row["response_id"] for row in tables["responses"].to_pylist() if row["split"] == "test"}
+    used = [s for s in tables["sentences"].to_pylist() if s["response_id"] in test and s["gold"] is not None]
+    value = auc_roc(np.array([s["gold"] for s in used]), np.array([share[s["response_id"]] for s in used]))
+    assert figures[("test", "sentence", "inherited_label", "auc_roc")] == (pytest.approx(value), len(used))
 
 
 def test_grades() -> None:
