@@ -45,20 +45,24 @@ def print_figures(metrics: Sequence[Mapping[str, Any]], console: Console) -> Non
         for level in _LEVELS:
             rows = [row for row in metrics if row["split"] == name and row["level"] == level]
             if rows:
-                console.print(_table(f"{_LEVELS[level]}, {name}", rows, wide=wide))
+                # Not as the table's title, which would be broken at the width of a narrow table.
+                console.print(f"{_LEVELS[level]}, {name}", style="italic", highlight=False)
+                console.print(_table(rows, wide=wide))
     said = "In brackets: 95 % bootstrap intervals over responses." if wide else "A wider terminal shows intervals."
-    console.print(f"{said} F1 is at the threshold that is best on dev.", highlight=False)
+    if any(row["metric"] == "f1" for row in metrics):
+        said += " F1 is at the threshold that is best on dev."
+    console.print(said, highlight=False)
 
 
 def _splits(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in SPLITS if any(row["split"] == name for row in metrics)]
 
 
-def _table(title: str, rows: Sequence[Mapping[str, Any]], *, wide: bool) -> Table:
+def _table(rows: Sequence[Mapping[str, Any]], *, wide: bool) -> Table:
     found = {(row["method"], row["metric"]): row for row in rows}
     metrics = [name for name in _METRICS if any(metric == name for _, metric in found)]
     methods = sorted({method for method, _ in found}, key=lambda name: (_place(name), name))
-    table = Table("method", *metrics, "rows", title=title, title_justify="left", box=None, header_style="bold")
+    table = Table("method", *metrics, "rows", box=None, header_style="bold")
     for column in table.columns:
         column.no_wrap = True
     for method in methods:

@@ -1,0 +1,29 @@
+"""Figures on a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from fractal_core.evaluation.showing import print_figures
+
+
+def figure(level: str, metric: str) -> dict[str, object]:
+    """A row of table metrics."""
+    numbers = {"value": 0.5, "rows": 9, "low": 0.4, "high": 0.6}
+    return {"split": "test", "level": level, "method": "score", "metric": metric, **numbers}
+
+
+@pytest.mark.parametrize("metric", ["mae", "f1"])
+def test_a_narrow_table(metric: str) -> None:
+    """What it shows stands above it in one line; a threshold is told of only where there is one."""
+    console = Console(file=io.StringIO(), width=200)
+    print_figures([figure("response", metric)], console)
+    assert isinstance(console.file, io.StringIO)
+    lines = [line.strip() for line in console.file.getvalue().splitlines()]
+    assert lines[0] == "Responses against their labels, test"
+    assert lines[1].split() == ["method", metric, "rows"]
+    assert lines[2].split() == ["score", "0.500", "(0.400-0.600)", "9"]
+    assert lines[-1].endswith("best on dev.") == (metric == "f1")
