@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-INTERRUPTED = "Interrupted; finished stages are kept, run again to go on."
+INTERRUPTED = "Interrupted; what was finished is kept, run again to go on."
 EXIT_CODE = 128 + signal.SIGINT
 
 
@@ -32,14 +32,21 @@ def main() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """While the context lasts Ctrl-C raises KeyboardInterrupt, for what has something to tidy up."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is _leave:
+    """While the context lasts Ctrl-C raises KeyboardInterrupt and SIGTERM SystemExit, for what has to be tidied up."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if before[signal.SIGINT] is _leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if before[signal.SIGTERM] is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

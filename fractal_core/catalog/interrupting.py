@@ -43,5 +43,5 @@ def heeding_interrupts(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 def _watch(reader: socket.socket, connection: duckdb.DuckDBPyConnection) -> None:
     while heard := reader.recv(1):
-        if heard[0] == signal.SIGINT:
+        if heard[0] in (signal.SIGINT, signal.SIGTERM):
             connection.interrupt()

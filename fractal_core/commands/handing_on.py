@@ -11,6 +11,7 @@ from fractal_core.commands.options import DEFAULT_WORKSPACE, ConfigPath, Debug, 
 from fractal_core.console import Output
 from fractal_core.errors import UsageError
 from fractal_core.publish.contents import Format
+from fractal_core.start import interruptible
 
 commands = typer.Typer()
 # Standard input or output, where a file is asked for.
@@ -52,7 +53,8 @@ def score(
     results = find_results(store, config, settings or (), run_id, until=NEEDED)
     given = None if files == [STANDARD] else input_files(files)
     output = Output(as_json)
-    said = score_files(results, given, target, output.reporter(), force=force)
+    with interruptible():
+        said = score_files(results, given, target, output.reporter(), force=force)
     if target is not None:
         output.say(said, in_words(said))
     else:
@@ -76,7 +78,8 @@ def report(
     from fractal_core.report.writing import write_report
 
     del debug
-    written = write_report(workspace, config, settings or (), run_id, file, responses)
+    with interruptible():
+        written = write_report(workspace, config, settings or (), run_id, file, responses)
     words = f"Wrote {written.report}: {written.listed:,} of {written.responses:,} responses of run {written.run_id}"
     Output(as_json).say(written.__dict__, words)
 
@@ -111,7 +114,8 @@ def export(
     del debug
     results = find_results(open_workspace(workspace, create=False), config, settings or (), run_id)
     options = Options(threshold, with_context, pairs_per_query, license_name)
-    export = export_results(results, to, folder, options, force=force)
+    with interruptible():
+        export = export_results(results, to, folder, options, force=force)
     Output(as_json).say(export, in_words(export))
 
 
@@ -132,6 +136,6 @@ def convert(
     del workspace, debug
     output = Output(as_json)
     total = sum(path.stat().st_size for path in files if path.is_file())
-    with output.reporter().progress("convert", total) as progress:
+    with interruptible(), output.reporter().progress("convert", total) as progress:
         said = convert_files(name, files, file, progress.advance, force=force)
     output.say(said, in_words(said))

@@ -39,7 +39,7 @@ def convert(
 ) -> dict[str, Any]:
     """Write the rows of files of a known format; return what there is to say, as JSON values.
 
-    The file appears as a whole. Records that cannot be used are written beside it, to `_NAME.rejects.jsonl`, which
+    The file appears as a whole. Records that cannot be used are written beside it, to `_OUTPUT.rejects.jsonl`, which
     fractal does not take for input, with their file, line and reason.
 
     Args:
@@ -55,7 +55,7 @@ def convert(
         StoreError: if the output cannot be written.
     """
     known = _known(name)
-    rejects = output.with_name(f"_{output.stem}.rejects.jsonl")
+    rejects = output.with_name(f"_{output.name}.rejects.jsonl")
     _check(files, output, force)
     done = Conversion()
     try:

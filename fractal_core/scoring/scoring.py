@@ -30,7 +30,7 @@ def score_files(
     """Score the responses of files; return what there is to say, as JSON values.
 
     Each row of the output is a sentence, with the run whose scorer it is. Memory does not grow with the input. Rows
-    that cannot be scored are kept: beside the output in `_NAME.rejects.jsonl`, or on standard error.
+    that cannot be scored are kept: beside the output in `_OUTPUT.rejects.jsonl`, or on standard error.
 
     Args:
         results: of the run.
@@ -50,7 +50,7 @@ def score_files(
     labeller = Labeller(trained, make_runtime(results.config.runtime, reporter))
     counts, reasons = Counter[str](), Counter[str]()
     total = sum(file.stat().st_size for file in files or ())
-    aside = None if output is None else output.with_name(f"_{output.stem}.rejects.jsonl")
+    aside = None if output is None else output.with_name(f"_{output.name}.rejects.jsonl")
     with (
         writing(output) as writer,
         keeping(aside) as keep,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import subprocess
 import sys
 
 import pyarrow.parquet as pq
 import pytest
+from real_runs import wait_until
 from relabelled import QUICK, label_anew, pair_up
 from small_data import make_rows, write_jsonl
 from typer.testing import CliRunner
@@ -119,7 +122,7 @@ def test_without_id_a_response_is_none_of_those_trained_on(runner, reporter, tmp
     assert [row["score"] for row in rows[:half]] == pytest.approx([row["score"] for row in rows[half:]], abs=1e-6)
     write_jsonl(files[0], [{"response": ""}, *bare])
     score(runner, reporter, tmp_path / "again.parquet", files)
-    assert json.loads((tmp_path / "_again.rejects.jsonl").read_text())["source"] == "a/new.jsonl"
+    assert json.loads((tmp_path / "_again.parquet.rejects.jsonl").read_text())["source"] == "a/new.jsonl"
     said = fractal_core.Scorer.load(runner.last.record.run_id, runner.workspace.root)
     one = said(bare[0]["response"], bare[0]["query"], bare[0]["context"])
     named = said(bare[0]["response"], bare[0]["query"], bare[0]["context"], response_id="new 0")
@@ -156,14 +159,14 @@ def test_bad_and_repeated_rows(runner, reporter, tmp_path):
     write_jsonl(path, [good, {"id": "bad", "response": 7}, good, {"id": "worse", "response": "x", "response_label": 3}])
     said = score(runner, reporter, tmp_path / "out.jsonl", [path])
     assert (said["responses"], said["rejected"]) == (2, 2)
-    kept = [json.loads(line) for line in (tmp_path / "_out.rejects.jsonl").read_text().splitlines()]
+    kept = [json.loads(line) for line in (tmp_path / "_out.jsonl.rejects.jsonl").read_text().splitlines()]
     assert [(row["source"], row["line"], row["reason"]) for row in kept] == [
         ("new.jsonl", 2, "response is not text"),
         ("new.jsonl", 4, "label outside its range"),
     ]
     assert in_words(said).endswith(
         "2 rows cannot be scored (1 x response is not text; 1 x label outside its range); "
-        f"they are in {tmp_path / '_out.rejects.jsonl'}."
+        f"they are in {tmp_path / '_out.jsonl.rejects.jsonl'}."
     )
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     half = len(rows) // 2
@@ -172,7 +175,7 @@ def test_bad_and_repeated_rows(runner, reporter, tmp_path):
     with pytest.raises(UsageError, match=r"exists already"):
         score(runner, reporter, tmp_path / "out.jsonl", [path])
     score(runner, reporter, tmp_path / "out.jsonl", [path], force=True)
-    assert not (tmp_path / "_out.rejects.jsonl").exists()
+    assert not (tmp_path / "_out.jsonl.rejects.jsonl").exists()
     write_jsonl(path, [{"response": ""}])
     with pytest.raises(InputError, match=r"nothing to score \(1 x missing or empty response\)"):
         score(runner, reporter, tmp_path / "none.jsonl", [path])
@@ -243,3 +246,21 @@ def test_what_cannot_be_asked_of_new_responses(runner, reporter, tmp_path, monke
         patch.setattr("fractal_core.scoring.trained.external_digests", lambda *arguments: {"encoder": ["other"]})
         with pytest.raises(StoreError, match=r"files of the encoder .* are others than in run"):
             score(runner, reporter, tmp_path / "out.jsonl")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_scoring_leaves_nothing(again, tmp_path, number, code):
+    """Ctrl-C and SIGTERM in the middle of a stream: neither the output nor what was written of it is there."""
+    again.run()
+    program = "from fractal_core.start import main; main()"
+    arguments = ["score", "fractal.toml", "-", "--workspace", "ws", "--output", str(tmp_path / "out.jsonl")]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], cwd=again.folder, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdin.write(b'{"response": "One stone."}\n')
+        process.stdin.flush()
+        wait_until(lambda: list(tmp_path.glob(".out*")), 60)
+        process.send_signal(number)
+        process.stdin.close()
+        assert process.wait(30) == code
+    assert list(tmp_path.glob("*out*")) == []

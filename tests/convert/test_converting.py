@@ -95,24 +95,25 @@ def test_bad_records_are_kept(tmp_path, monkeypatch):
         stream.write(json.dumps(solution("\ud800?", step(("x", 1)))).encode() + b"\nnot json either\n")
     result = CliRunner().invoke(app, ["convert", "prm800k", str(file), "--output", "rows.jsonl", "--json"])
     said = json.loads(result.stdout)
-    assert (said["rows"], said["left_out"], said["rejects"]) == (8, 5, "_rows.rejects.jsonl")
+    assert (said["rows"], said["left_out"], said["rejects"]) == (8, 5, "_rows.jsonl.rejects.jsonl")
     assert said["reasons"] == [
         {"reason": "not valid JSON", "count": 2, "first": "phase2.jsonl:9"},
         {"reason": "text is not UTF-8", "count": 2, "first": "phase2.jsonl:12"},
         {"reason": "the labeller gave up", "count": 1, "first": "phase2.jsonl:11"},
     ]
-    kept = read_jsonl(tmp_path / "_rows.rejects.jsonl")
+    kept = read_jsonl(tmp_path / "_rows.jsonl.rejects.jsonl")
     assert [(each["line"], each["raw"][:8]) for each in kept] == [
         (9, "not json"), (11, '{"label"'), (12, '"\\xff"'), (13, '{"labele'), (14, "not json"),
     ]  # fmt: skip
     words = CliRunner().invoke(app, ["convert", "prm800k", str(file), "--output", "rows.jsonl", "--force"]).stdout
     assert (
-        "Left out 5 records, which are in _rows.rejects.jsonl:\n  2 x not valid JSON (first at phase2.jsonl:9)" in words
+        "Left out 5 records, which are in _rows.jsonl.rejects.jsonl:\n  2 x not valid JSON (first at phase2.jsonl:9)"
+        in words
     )
     assert "Next: fractal init rows.jsonl --aggregation min." in words
     clean = write_lines(tmp_path / "clean.jsonl", [solution("1?", step(("x", 1)))])
     _convert("prm800k", [clean], tmp_path / "rows.jsonl", force=True)
-    assert not (tmp_path / "_rows.rejects.jsonl").exists()
+    assert not (tmp_path / "_rows.jsonl.rejects.jsonl").exists()
 
 
 def test_ids_are_unique(tmp_path):
