@@ -69,7 +69,10 @@ def write_preferences(results: Results, folder: Path, options: Options) -> Conte
     left_out["both responses have one text"] = len(pairs.better) - sum(written.values())
     left_out = {why: count for why, count in left_out.items() if count}
     if not written:
-        why = "; ".join(f"{count:,} {reason}" for reason, count in left_out.items()) or "there are no pairs"
+        why = (
+            "; ".join(f"{count:,} {reason}" for reason, count in left_out.items())
+            or "no two of one split have the same prompt"
+        )
         raise UsageError(f"No two responses can be compared ({why}), so there are no preferences to export.")
     rules = [prompt_words(with_context=options.with_context), rule.words]
     if not given:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from fractal_core.errors import InputError
+from fractal_core.errors import InputError, UsageError
 from fractal_core.progress import Reporter
 from fractal_core.results import find_results, find_run
 from fractal_core.runtime import make_runtime
@@ -74,13 +74,17 @@ class Scorer:
             device: "cpu" or "cuda"; as configured if empty.
 
         Raises:
-            UsageError: if there is no such run, or its scorer leans on `priors.sql`.
+            UsageError: if there is no such run, it was given settings, or its scorer leans on `priors.sql`.
             StoreError: if there is no workspace, the results are not there or damaged, or they were made by other code
                 or with another encoder than there is now.
         """
         store = open_workspace(Path(workspace), create=False)
         if Path(run).suffix == ".toml":
             return cls(find_results(store, Path(run), settings, until=NEEDED), device)
+        if settings:
+            raise UsageError(
+                f"Run {run} has the configuration it had; settings go with a configuration, not with a run."
+            )
         return cls(find_run(store, str(run), NEEDED), device)
 
     @property

@@ -145,6 +145,8 @@ def test_scorer_from_python(again):
     assert [each.posterior for each in said] == [each.score for each in said]
     assert [each.posterior for each in labelled] == pytest.approx([each["posterior"] for each in expected], abs=1e-6)
     assert min(each.pseudolabel for each in labelled) == row["response_label"]
+    with pytest.raises(UsageError, match=r"settings go with a configuration, not with a run"):
+        fractal_core.Scorer.load(scorer.run_id, again.workspace.root, ["train.epochs=9"])
     with pytest.raises(InputError, match=r"cannot be scored: missing or empty response"):
         scorer(response=" ")
     with pytest.raises(InputError, match=r"label outside its range \(response_label = 0.5, min takes 0 or 1\)"):
