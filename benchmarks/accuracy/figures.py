@@ -12,9 +12,9 @@ import torch
 
 from benchmarks.accuracy.running import floats
 from fractal_core.evaluation import intervals
-from fractal_core.evaluation.figures import aggregate, preference_figures
 from fractal_core.evaluation.intervals import interval
 from fractal_core.evaluation.metrics import auc_pr, auc_roc, ece, mae
+from fractal_core.evaluation.of_responses import aggregate, preference_figures
 from fractal_core.mil.posterior import posterior
 from fractal_core.mil.segments import Segments
 

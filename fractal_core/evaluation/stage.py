@@ -8,17 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from fractal_core.evaluation.columns import aggregation_used, check_same_sentences, floats, numbers, response_rows
-from fractal_core.evaluation.figures import (
-    NEEDS_RESPONSE_LABEL,
-    Figure,
-    aggregate,
-    is_binary,
-    preference_figures,
-    response_figures,
-    sentence_figures,
-)
+from fractal_core.evaluation.figures import NEEDS_RESPONSE_LABEL, Figure, is_binary, sentence_figures
 from fractal_core.evaluation.gold import read_gold
 from fractal_core.evaluation.metrics import best_threshold
+from fractal_core.evaluation.of_responses import aggregate, preference_figures, response_figures
 from fractal_core.label_kinds import INHERITED, settled_kind
 from fractal_core.text.labels import label_rule
 

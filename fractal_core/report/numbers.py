@@ -15,7 +15,7 @@ from fractal_core.evaluation.columns import (
     numbers,
     response_rows,
 )
-from fractal_core.evaluation.figures import aggregate
+from fractal_core.evaluation.of_responses import aggregate
 from fractal_core.report.scale import Scale, make_scale
 
 if TYPE_CHECKING:

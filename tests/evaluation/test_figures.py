@@ -5,19 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fractal_core.evaluation.figures import (
-    BINARY,
-    GRADED,
-    ORDINAL,
-    RANKING,
-    REAL,
-    aggregate,
-    is_binary,
-    preference_figures,
-    response_figures,
-    sentence_figures,
-)
+from fractal_core.evaluation.figures import BINARY, GRADED, ORDINAL, RANKING, REAL, is_binary, sentence_figures
 from fractal_core.evaluation.metrics import auc_pr, auc_roc, ece, mae
+from fractal_core.evaluation.of_responses import aggregate, preference_figures, response_figures
 from fractal_core.tables import METRICS, PSEUDOLABELS
 
 NAN = float("nan")
