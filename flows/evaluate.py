@@ -26,11 +26,12 @@ _BEFORE = STAGE_NAMES[: STAGE_NAMES.index(STAGE)]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures of a run: rows of table metrics, and what gold labels they are against."""
+    """The figures of a run: rows of tables metrics and reliability, and what gold labels they are against."""
 
     run_id: str
     gold: str
     metrics: list[dict[str, Any]]
+    reliability: list[dict[str, Any]]
 
 
 def evaluate(
@@ -67,7 +68,8 @@ def evaluate(
     artefact = find_artefact(store, STAGE, record.fingerprints()[STAGE])
     if artefact is None:
         raise StoreError(f"The figures of run {record.run_id} have just been removed; evaluate again.")
-    return Evaluation(record.run_id, now.evaluate.gold, artefact.table("metrics").to_pylist())
+    metrics, reliability = (artefact.table(name).to_pylist() for name in ("metrics", "reliability"))
+    return Evaluation(record.run_id, now.evaluate.gold, metrics, reliability)
 
 
 def _here(request: Request, workspace: Workspace, config: RunConfig, reporter: Reporter) -> str:

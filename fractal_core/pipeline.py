@@ -222,8 +222,8 @@ STAGES: tuple[Stage, ...] = (
             "pseudolabel.pseudolabels": (*_KEYS, "score", "posterior", "pseudolabel"),
         },
         reads_files=("pseudolabel.student.safetensors",),
-        writes=("metrics",),
-        may_be_empty=("metrics",),
+        writes=("metrics", "reliability"),
+        may_be_empty=("metrics", "reliability"),
         libraries=("numpy", "pyarrow", "safetensors"),
     ),
     Stage(

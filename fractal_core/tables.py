@@ -233,6 +233,20 @@ METRICS = Table(
     ),
     ("split", "level", "method", "metric"),
 )
+RELIABILITY = Table(
+    "reliability",
+    "a tenth of the sentences with gold labels",
+    (
+        Column("split", pa.string(), "train, dev or test."),
+        Column("method", pa.string(), "score or posterior (the latter over labelled responses)."),
+        Column("bin", pa.int32(), "From 0, the sentences with the lowest scores."),
+        Column("score", pa.float64(), "Mean score, or posterior, of its sentences."),
+        Column("gold", pa.float64(), "Mean gold label: equal to the score where scores are calibrated."),
+        Column("error", pa.float64(), "Standard error of the mean gold label, taking sentences for independent."),
+        Column("rows", pa.int64(), "Number of sentences."),
+    ),
+    ("split", "method", "bin"),
+)
 _RUN_ID = Column("run_id", pa.string(), "Names a run; ids sort by time.")
 _TIME = pa.timestamp("ms", tz="UTC")
 STAGES = Table(
@@ -276,5 +290,6 @@ TABLES: dict[str, Table] = {
     table.name: table
     for table in (
         RESPONSES, REJECTS, SENTENCES, EMBEDDINGS, EVIDENCE, PRIORS, SCORES, PSEUDOLABELS, CONTRIBUTIONS, METRICS,
+        RELIABILITY,
     )
 }  # fmt: skip

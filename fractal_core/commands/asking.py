@@ -58,11 +58,12 @@ def evaluate(
     output = Output(as_json)
     found = evaluate_results(config, workspace, tuple(settings or ()), gold, output.reporter())
     metrics = of_split(found.metrics, split)
+    reliability = [row for row in found.reliability if split in (None, row["split"])]
     if as_json:
-        output.json({**found.__dict__, "metrics": metrics})
+        output.json({**found.__dict__, "metrics": metrics, "reliability": reliability})
     else:
         # As `fractal query` does, a file or a pipe gets all that there is.
-        print_figures(metrics, output.console if sys.stdout.isatty() else Console(width=200))
+        print_figures(metrics, reliability, output.console if sys.stdout.isatty() else Console(width=200))
 
 
 @commands.command(epilog="Example: fractal sql --workspace .fractal")

@@ -38,8 +38,10 @@ def of_split(metrics: Sequence[Mapping[str, Any]], split: str | None) -> list[Ma
     return [row for row in metrics if split in (None, row["split"])]
 
 
-def print_figures(metrics: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Print rows of table metrics with their intervals."""
+def print_figures(
+    metrics: Sequence[Mapping[str, Any]], reliability: Sequence[Mapping[str, Any]], console: Console
+) -> None:
+    """Print rows of table metrics with their intervals, and the reliability of scores."""
     wide = console.width >= _WIDE
     for name in _splits(metrics):
         for level in _LEVELS:
@@ -48,6 +50,10 @@ def print_figures(metrics: Sequence[Mapping[str, Any]], console: Console) -> Non
                 # Not as the table's title, which would be broken at the width of a narrow table.
                 console.print(f"{_LEVELS[level]}, {name}", style="italic", highlight=False)
                 console.print(_table(rows, wide=wide))
+        tenths = [row for row in reliability if (row["split"], row["method"]) == (name, "score")]
+        if tenths:
+            console.print(f"Tenths of the sentences by score, {name}", style="italic", highlight=False)
+            console.print(_curve(tenths))
     said = "In brackets: 95 % bootstrap intervals over responses." if wide else "A wider terminal shows intervals."
     if any(row["metric"] == "f1" for row in metrics):
         said += " F1 is at the threshold that is best on dev."
@@ -69,6 +75,13 @@ def _table(rows: Sequence[Mapping[str, Any]], *, wide: bool) -> Table:
         mine = [found.get((method, metric)) for metric in metrics]
         counted = max(row["rows"] for row in mine if row is not None)
         table.add_row(method, *("" if row is None else _cell(row, wide=wide) for row in mine), f"{counted:,}")
+    return table
+
+
+def _curve(tenths: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, show_header=False)
+    for what, column in (("mean score", "score"), ("mean gold label", "gold")):
+        table.add_row(what, *(f"{row[column]:.2f}" for row in tenths))
     return table
 
 

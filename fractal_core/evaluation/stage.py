@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,11 +13,13 @@ from fractal_core.evaluation.figures import NEEDS_RESPONSE_LABEL, Figure, is_bin
 from fractal_core.evaluation.gold import read_gold
 from fractal_core.evaluation.metrics import best_threshold
 from fractal_core.evaluation.of_responses import aggregate, preference_figures, response_figures
+from fractal_core.evaluation.reliability import tenths
 from fractal_core.label_kinds import INHERITED, settled_kind
 from fractal_core.text.labels import label_rule
 
 if TYPE_CHECKING:
-    from typing import Protocol
+    from collections.abc import Iterator
+    from typing import Any, Protocol
 
     from numpy.typing import NDArray
 
@@ -54,7 +57,7 @@ _CHOSEN_ON = "dev"
 
 
 def evaluate(inputs: Inputs, params: EvaluateParams, outputs: Outputs, runtime: Runtime) -> None:
-    """Write table `metrics`; no rows for figures that are undefined, and none at all without any label.
+    """Write tables `metrics` and `reliability`; no rows for what is undefined, and none at all without any label.
 
     Sentence level: over sentences with gold labels, the score before the response's label is looked at, the label-free
     priors, and posterior, pseudo-label, and the response's own label for each of its sentences. The last three use the
@@ -132,6 +135,27 @@ def evaluate(inputs: Inputs, params: EvaluateParams, outputs: Outputs, runtime: 
         rows += [{"split": name, **figure._asdict()} for figure in sorted(figures, key=lambda figure: figure[:3])]
     if rows:
         outputs.write("metrics", pa.Table.from_pylist(rows, schema=_SCHEMA))
+    curves = list(_curves(gold, methods, split[response], labelled[response]))
+    if curves:
+        outputs.write("reliability", pa.Table.from_pylist(curves, schema=_CURVE))
+
+
+def _curves(
+    gold: NDArray[np.float64],
+    methods: dict[str, NDArray[np.float64]],
+    split: NDArray[np.object_],
+    labelled: NDArray[np.bool_],
+) -> Iterator[dict[str, Any]]:
+    """Yield rows of table reliability, sorted."""
+    for name in sorted(set(split.tolist())):
+        for method in ("posterior", "score"):
+            values = methods[method]
+            rows = (split == name) & ~np.isnan(gold) & ~np.isnan(values)
+            if method in NEEDS_RESPONSE_LABEL:
+                rows &= labelled
+            if rows.any():
+                for number, tenth in enumerate(tenths(values[rows], gold[rows])):
+                    yield {"split": name, "method": method, "bin": number, **asdict(tenth)}
 
 
 def _thresholds(
@@ -149,4 +173,7 @@ def _thresholds(
 
 _TYPES: dict[str, pa.DataType] = {"rows": pa.int64()}
 _TYPES |= dict.fromkeys(("value", "low", "high", "threshold"), pa.float64())
+_OF_CURVE: dict[str, pa.DataType] = {"split": pa.string(), "method": pa.string(), "bin": pa.int32()}
+_OF_CURVE |= dict.fromkeys(("score", "gold", "error"), pa.float64())
+_CURVE = pa.schema({**_OF_CURVE, "rows": pa.int64()})
 _SCHEMA = pa.schema({name: _TYPES.get(name, pa.string()) for name in ("split", *Figure._fields)})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fractal_core.evaluation.reliability import Tenth, tenths
 from fractal_core.report.gaps import leads
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 # Three bars for each of the seven shades of the page.
 BINS = 21
-_TENTHS = 10
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,6 @@ class Histogram:
     def total(self) -> int:
         """Number of values."""
         return sum(self.counts)
-
-
-@dataclass(frozen=True)
-class Tenth:
-    """Sentences of about equal score: their mean score and gold label, the standard error of the latter, how many."""
-
-    score: float
-    gold: float
-    error: float
-    rows: int
 
 
 @dataclass(frozen=True)
@@ -110,7 +100,7 @@ def reliability(numbers: Numbers) -> list[Reliability]:
     for name in numbers.splits():
         rows = (numbers.split == name)[numbers.response] & ~np.isnan(numbers.gold)
         if rows.any():
-            found.append(Reliability(name, _tenths(numbers.score[rows], numbers.gold[rows])))
+            found.append(Reliability(name, tenths(numbers.score[rows], numbers.gold[rows])))
     return found
 
 
@@ -118,16 +108,3 @@ def _of_sentences(numbers: Numbers, groups: dict[str, NDArray[np.bool_]]) -> lis
     low, high = numbers.scale.low, numbers.scale.high
     found = [histogram(name, numbers.score[chosen[numbers.response]], low, high) for name, chosen in groups.items()]
     return [each for each in found if each is not None]
-
-
-def _tenths(score: NDArray[np.float64], gold: NDArray[np.float64]) -> list[Tenth]:
-    value, level, size = np.unique(score, return_inverse=True, return_counts=True)
-    first = np.repeat(np.bincount(level, weights=gold) / size, size)
-    second = np.repeat(np.bincount(level, weights=gold**2) / size, size)
-    cuts = np.array_split(np.arange(len(score)), min(_TENTHS, len(score)))
-    ordered = np.repeat(value, size)
-    tenths = []
-    for cut in cuts:
-        mean, variance = float(first[cut].mean()), float(second[cut].mean() - first[cut].mean() ** 2)
-        tenths.append(Tenth(float(ordered[cut].mean()), mean, (max(variance, 0.0) / len(cut)) ** 0.5, len(cut)))
-    return tenths

@@ -88,7 +88,7 @@ def _look_at_artefacts(served, run_id):
     (row,) = json.loads(artefacts["stage-segment"]["data"])
     assert row["sentences rows"] == 4 * 68
     metrics = json.loads(artefacts["metrics"]["data"])
-    assert {"split", "level", "method", "metric", "value", "rows"} == set(metrics[0])
+    assert {"split", "level", "method", "metric", "value", "rows", "low", "high", "threshold"} == set(metrics[0])
     assert f"| run | {run_id} |" in artefacts["run"]["data"]
     assert "labels.parquet" in artefacts["run"]["data"]
 

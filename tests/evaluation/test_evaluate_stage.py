@@ -17,7 +17,10 @@ from fractal_core.errors import InputError, StoreError
 from fractal_core.evaluation.metrics import auc_roc, best_threshold, f1
 from fractal_core.evaluation.stage import evaluate
 from fractal_core.store.stage import Progress, Runtime
-from fractal_core.tables import METRICS
+from fractal_core.tables import METRICS, RELIABILITY
+
+# Rows of table reliability of the last run.
+CURVES: list[dict[str, object]] = []
 
 
 class FakeInputs:
@@ -51,13 +54,14 @@ class FakeOutputs:
     def __init__(self) -> None:
         """Start empty."""
         self.rows: list[dict[str, object]] = []
+        self.curves: list[dict[str, object]] = []
 
     def write(self, name: str, rows: pa.Table) -> None:
         """Check the declared names and types, and that nothing is null but what may be."""
-        assert name == "metrics"
-        assert [(f.name, f.type) for f in rows.schema] == [(f.name, f.type) for f in METRICS.schema]
-        assert all(rows.column(column.name).null_count == 0 for column in METRICS.columns if not column.nullable)
-        self.rows += rows.to_pylist()
+        table = {"metrics": METRICS, "reliability": RELIABILITY}[name]
+        assert [(f.name, f.type) for f in rows.schema] == [(f.name, f.type) for f in table.schema]
+        assert all(rows.column(column.name).null_count == 0 for column in table.columns if not column.nullable)
+        (self.rows if table is METRICS else self.curves).extend(rows.to_pylist())
 
 
 def no_progress(description: str, total: int) -> AbstractContextManager[Progress]:
@@ -83,8 +87,10 @@ def rows_of(
         grades=2,
     )
     evaluate(FakeInputs(tables, student, gold), params, outputs, runtime)
-    keys = [tuple(row[key] for key in METRICS.keys) for row in outputs.rows]
-    assert keys == sorted(set(keys)), "rows are in key order and none is there twice"
+    for table, rows in ((RELIABILITY, outputs.curves), (METRICS, outputs.rows)):
+        keys = [tuple(row[key] for key in table.keys) for row in rows]
+        assert keys == sorted(set(keys)), "rows are in key order and none is there twice"
+    CURVES[:] = outputs.curves
     return dict(zip(keys, outputs.rows, strict=True))
 
 
@@ -418,3 +424,25 @@ def test_tables_that_do_not_fit_are_an_error() -> None:
         run({**tables, "pseudolabels": tables["pseudolabels"].slice(1)})
     with pytest.raises(StoreError, match="not in table responses"):
         run({**tables, "responses": tables["responses"].slice(1)})
+
+
+def test_reliability_is_that_of_tenths_of_the_sentences() -> None:
+    """Each tenth by score, its mean score and mean gold; posteriors over labelled responses alone."""
+    tables = make_tables(3)
+    run(tables)
+    response = {row["response_id"]: row for row in tables["responses"].to_pylist()}
+    for method in ("score", "posterior"):
+        mine = sorted(
+            (p[method], s["gold"])
+            for s, p in zip(tables["sentences"].to_pylist(), tables["pseudolabels"].to_pylist(), strict=True)
+            if s["gold"] is not None and response[s["response_id"]]["split"] == "train"
+            and (method == "score" or response[s["response_id"]]["label"] is not None)
+        )  # fmt: skip
+        expected = [np.array(part) for part in np.array_split(np.array(mine), 10)]
+        curve = [row for row in CURVES if (row["split"], row["method"]) == ("train", method)]
+        assert [row["rows"] for row in curve] == [len(part) for part in expected]
+        assert [row["score"] for row in curve] == pytest.approx([part[:, 0].mean() for part in expected])
+        assert [row["gold"] for row in curve] == pytest.approx([part[:, 1].mean() for part in expected])
+        assert [row["error"] for row in curve] == pytest.approx(
+            [part[:, 1].std() / len(part) ** 0.5 for part in expected]
+        )

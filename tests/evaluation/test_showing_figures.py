@@ -20,10 +20,27 @@ def figure(level: str, metric: str) -> dict[str, object]:
 def test_a_narrow_table(metric: str) -> None:
     """What it shows stands above it in one line; a threshold is told of only where there is one."""
     console = Console(file=io.StringIO(), width=200)
-    print_figures([figure("response", metric)], console)
+    print_figures([figure("response", metric)], [], console)
     assert isinstance(console.file, io.StringIO)
     lines = [line.strip() for line in console.file.getvalue().splitlines()]
     assert lines[0] == "Responses against their labels, test"
     assert lines[1].split() == ["method", metric, "rows"]
     assert lines[2].split() == ["score", "0.500", "(0.400-0.600)", "9"]
     assert lines[-1].endswith("best on dev.") == (metric == "f1")
+
+
+def test_reliability_of_scores() -> None:
+    """Tenths of a split stand below its figures: mean scores above mean gold labels; posteriors are left out."""
+    console = Console(file=io.StringIO(), width=200)
+    curve = [
+        {"split": "test", "method": method, "bin": number, "score": number / 4, "gold": number / 8}
+        for method in ("posterior", "score")
+        for number in range(2)
+    ]
+    print_figures([figure("sentence", "mae")], curve, console)
+    assert isinstance(console.file, io.StringIO)
+    lines = [line.strip() for line in console.file.getvalue().splitlines()]
+    assert lines[3] == "Tenths of the sentences by score, test"
+    assert [line.split() for line in lines[4:6]] == [
+        ["mean", "score", "0.00", "0.25"], ["mean", "gold", "label", "0.00", "0.12"],
+    ]  # fmt: skip
