@@ -1,0 +1,187 @@
+"""What an epoch of training costs: against loops over responses and sentences, and against bare matrix products.
+
+    python -m benchmarks.training [--responses 2118] [--times 5] [--output benchmarks/RESULTS.md]
+
+Random vectors in the shape of wikiqa's train split, the published widths (1536-768-384-1), batches of 256, one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from benchmarks.looped import CORRELATION, READINGS, SIMILARITY, Bag, LoopedScorer, Reading, train_epoch
+from benchmarks.made_up import (
+    BATCH,
+    RESPONSES,
+    make_examples,
+    make_fit,
+    make_vectors,
+    similarity_terms,
+    sizes_like_wikiqa,
+)
+from benchmarks.results import RESULTS, hardware, put
+from benchmarks.turns import TIMES, Rounds, middle, ratio, take_turns
+from fractal_core.mil.examples import Examples, PriorTerms
+from fractal_core.mil.scorers.perceptron import Perceptron
+from fractal_core.mil.scorers.registry import SCORERS
+from fractal_core.mil.segments import Segments
+from fractal_core.mil.training import PENALTIES, Schedule
+from fractal_core.threads import one_thread
+
+WIDTH = 768
+FEATURES, DEALINGS, FOLDS = 60, 2, 5
+RATE, PENALTY = 3e-4, 1e-4
+WEIGHTS = {"query": SIMILARITY, "correlation": CORRELATION}
+WIDE, JUDGED, EVIDENCE = "concat", "held-out loss of concat", "evidence"
+# Products whose rate is the machine's: a square one, and that of the first layer with a batch of wikiqa's.
+PRODUCTS = {"square": (1_024, 1_024, 1_024), "first layer": (768, 1_536, 2_460)}
+
+
+class Made(NamedTuple):
+    """One problem in both forms."""
+
+    examples: Examples
+    bags: list[Bag]
+
+
+def make_problem(responses: int, width: int = WIDTH) -> Made:
+    """Return responses of random sentences and queries, [query; sentence] being the features."""
+    sizes = sizes_like_wikiqa(responses)
+    segments = Segments.from_sizes(sizes)
+    sentences, queries = make_vectors(segments.total, width, 1), make_vectors(responses, width, 2)
+    features = torch.cat([queries[segments.ids], sentences], dim=1)
+    terms = similarity_terms(sentences, queries, segments)
+    examples = make_examples(features, sizes, 1, 1, terms, 0)
+    labels = examples.labels.float()
+    bags = [Bag(*each) for each in zip(sentences.split(sizes.tolist()), queries, labels, strict=True)]
+    return Made(examples, bags)
+
+
+def looped(made: Made, reading: Reading) -> Callable[[], None]:
+    """Return an epoch in loops, of a network with the widths of ours."""
+    width = made.examples.features.shape[1]
+    scorer = LoopedScorer(SCORERS[WIDE].start(1, width, torch.Generator().manual_seed(0)))
+    optimiser = torch.optim.Adam(scorer.tensors, lr=RATE)
+    return lambda: train_epoch(scorer, optimiser, made.bags, reading, BATCH)
+
+
+def products(shape: tuple[int, int, int], repeats: int) -> Callable[[], None]:
+    """Return matrix products of a shape."""
+    rows, inner, columns = shape
+    left, right = make_vectors(rows, inner, 0), make_vectors(inner, columns, 1)
+    result = left @ right
+
+    def run() -> None:
+        for _ in range(repeats):
+            torch.mm(left, right, out=result)
+
+    return run
+
+
+def arithmetic(examples: Examples) -> tuple[float, float]:
+    """Return the operations of the matrix products of an epoch's updates, and of the held-out loss after it.
+
+    A weight takes a multiplication and an addition forward, as many for its gradient, and as many for that of its
+    inputs, which the features need not have.
+    """
+    scorer = SCORERS[WIDE]
+    assert isinstance(scorer, Perceptron)
+    widths = [examples.features.shape[1], *scorer.widths(examples.features.shape[1]), 1]
+    weights = [inputs * outputs for inputs, outputs in zip(widths, widths[1:], strict=False)]
+    sentences = examples.segments.total
+    return sentences * (4 * weights[0] + 6 * sum(weights[1:])), sentences * 2 * sum(weights)
+
+
+def measure(responses: int, times: int, width: int = WIDTH, repeats: int = 10) -> dict[str, Any]:
+    """Time an epoch of everything, in turns."""
+    made = make_problem(responses, width)
+    sizes = made.examples.segments.sizes
+    evidence = torch.randn(int(sizes.sum()), FEATURES, generator=torch.Generator().manual_seed(3))
+    ours = make_examples(evidence, sizes, DEALINGS, FOLDS, PriorTerms(), 0)
+    wide = Schedule(1, BATCH, RATE, 0, (PENALTY,))
+    runs = {name: looped(made, reading) for name, reading in READINGS.items()}
+    runs |= {
+        WIDE: make_fit(made.examples, "concat", "hard", WEIGHTS, wide),
+        JUDGED: make_fit(made.examples, "concat", "hard", WEIGHTS, Schedule(0, BATCH, RATE, 0, (PENALTY,))),
+        EVIDENCE: make_fit(ours, "evidence", "noisy", {}, Schedule(1, BATCH, 0.02, 0, PENALTIES)),
+    }
+    runs |= {name: products(shape, repeats) for name, shape in PRODUCTS.items()}
+    found = take_turns(runs, times, warm=False)
+    print(json.dumps(found), flush=True)
+    return {"rounds": found, "repeats": repeats, "examples": made.examples, "sizes": sizes, "times": times}
+
+
+def report(command: str, found: dict[str, Any]) -> str:
+    """Return the figures as Markdown."""
+    rounds: Rounds = found["rounds"]
+    examples, sizes = found["examples"], found["sizes"]
+    rates = {name: 2e-9 * found["repeats"] * _size(name) / middle(rounds[name]).cpu for name in PRODUCTS}
+    updates, judging = arithmetic(examples)
+    padded = len(sizes) * int(sizes.max()) / int(sizes.sum())
+    epoch, judged = middle(rounds[WIDE]).cpu, middle(rounds[JUDGED]).cpu
+    best = max(rates.values())
+    titles = {name: f"in loops: {name}" for name in READINGS}
+    titles[WIDE] = "ours, `concat`, the same network"
+    titles[EVIDENCE] = f"ours, `evidence` as by default: {len(PENALTIES) * DEALINGS * FOLDS} members at once"
+    lines = [
+        "## What training costs",
+        "",
+        f"`{command}`, {hardware()}. {len(sizes):,} responses with {int(sizes.sum()):,} sentences of up to "
+        f"{int(sizes.max())}, in the shape of wikiqa's train split, random vectors of {examples.features.shape[1]} "
+        f"numbers, batches of {BATCH}, Adam, one thread; the loss is that of the FRACTAL paper with both similarity "
+        f"priors (`evidence`: noisy-or alone). The loops are its structure as we know it from its description "
+        f"(`benchmarks/looped.py`), in PyTorch. Median of {found['times']} rounds in which all take turns. CPU seconds "
+        "of the process, because the machine was shared; seconds on the clock beside them.",
+        "",
+        "| an epoch | CPU seconds | on the clock | CPU time of `concat` | of `evidence` |",
+        "|---|---|---|---|---|",
+        *(_row(title, name, rounds) for name, title in titles.items()),
+        "",
+        f"Ours ends an epoch with the held-out loss of every sentence, which the loops do not compute: {judged:.2f} s "
+        f"of {epoch:.2f} s for `concat`. A call a sentence is a call for every real sentence; with all responses "
+        f"padded to the longest there would be {padded:.1f} times as many.",
+        "",
+        f"Matrix products alone run at {' and '.join(f'{rate:.0f} GFLOP/s ({name})' for name, rate in rates.items())}. "
+        f"An epoch of `concat` has {(updates + judging) / 1e9:.0f} GFLOP of useful arithmetic, {updates / 1e9:.0f} of "
+        f"them for updates: it does {1e-9 * (updates + judging) / epoch:.0f} GFLOP/s, "
+        f"**{100e-9 * (updates + judging) / epoch / best:.0f} % of the faster rate** (the updates alone "
+        f"{100e-9 * updates / (epoch - judged) / best:.0f} %). At 100 % the epoch would take "
+        f"{1e-9 * (updates + judging) / best:.2f} s, and {1e-9 * updates / best:.2f} s without held-out loss.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(title: str, name: str, rounds: Rounds) -> str:
+    cpu, wall = middle(rounds[name])
+    against = (f"{ratio(rounds, name, ours).cpu:.3g} x" for ours in (WIDE, EVIDENCE))
+    return f"| {title} | {cpu:.2f} | {wall:.2f} | {' | '.join(against)} |"
+
+
+def _size(name: str) -> int:
+    rows, inner, columns = PRODUCTS[name]
+    return rows * inner * columns
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--responses", type=int, default=RESPONSES)
+    parser.add_argument("--width", type=int, default=WIDTH, help="of a vector")
+    parser.add_argument("--times", type=int, default=TIMES)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    with one_thread():
+        found = measure(arguments.responses, arguments.times, arguments.width)
+    size = "" if arguments.responses == RESPONSES else f" --responses {arguments.responses}"
+    size += "" if arguments.width == WIDTH else f" --width {arguments.width}"
+    put(report(f"python -m benchmarks.training{size}", found), "training", arguments.output)
+
+
+if __name__ == "__main__":
+    main()
