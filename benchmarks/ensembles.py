@@ -22,7 +22,7 @@ from fractal_core.mil.examples import PriorTerms
 from fractal_core.mil.training import PENALTIES, Schedule
 from fractal_core.threads import one_thread
 
-SEEDS, EPOCHS = 5, 4
+SEEDS, EPOCHS = 5, 2
 SIZES = (300, RESPONSES)
 ONCE, ALONE = "at once", "one after another"
 

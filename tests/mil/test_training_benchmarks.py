@@ -28,7 +28,8 @@ def test_script_runs(name, tmp_path, monkeypatch, capsys):
     output = tmp_path / "RESULTS.md"
     output.write_text("# Results\n\nOf others.\n", encoding="utf-8")
     monkeypatch.setattr("sys.argv", [name, *arguments, "--output", str(output)])
-    monkeypatch.setattr(training, "PRODUCTS", {"square": (8, 8, 8), "first layer": (4, 8, 8)})
+    monkeypatch.setattr(training, "PRODUCTS", {"MKL, square": (8, 8, 8)})
+    monkeypatch.setattr(training, "ONEDNN", {"oneDNN, first layer": (4, 8, 8)})
     monkeypatch.setattr(ensembles, "ENSEMBLES", ensembles.ENSEMBLES[:2])
     main()
     main()
