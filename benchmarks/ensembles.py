@@ -118,7 +118,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     with one_thread():
-        found = [(e, count, measure(e, count, arguments.times)) for e in ENSEMBLES for count in arguments.responses]
+        found = [
+            (e, count, measure(e, count, arguments.times))
+            for e in ENSEMBLES
+            for count in (arguments.responses[:1] if e.scorer == "concat" else arguments.responses)
+        ]
     size = "" if arguments.responses == list(SIZES) else f" --responses {' '.join(map(str, arguments.responses))}"
     put(report(f"python -m benchmarks.ensembles{size}", found, arguments.times), "ensembles", arguments.output)
 

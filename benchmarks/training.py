@@ -142,11 +142,12 @@ def report(command: str, found: dict[str, Any]) -> str:
         "## What training costs",
         "",
         f"`{command}`, {hardware()}. {len(sizes):,} responses with {int(sizes.sum()):,} sentences of up to "
-        f"{int(sizes.max())}, in the shape of wikiqa's train split, random [query; sentence] of {examples.features.shape[1]:,} "
-        f"numbers, batches of {BATCH}, Adam, one thread; the loss is that of the FRACTAL paper with both similarity "
-        f"priors (`evidence`: noisy-or alone). The loops are its structure as we know it from its description "
-        f"(`benchmarks/looped.py`), in PyTorch. Median of {found['times']} rounds in which all take turns. CPU seconds "
-        "of the process, because the machine was shared; seconds on the clock beside them.",
+        f"{int(sizes.max())}, in the sizes of wikiqa's train split (2,118 responses), random [query; sentence] of "
+        f"{examples.features.shape[1]:,} numbers, batches of {BATCH}, Adam, one thread; the loss is that of the "
+        "FRACTAL paper with both similarity priors (`evidence`: noisy-or alone). The loops are its structure as we "
+        "know it from its description (`benchmarks/looped.py`), in PyTorch. Median of "
+        f"{found['times']} rounds in which all take turns. CPU seconds of the process, because the machine was shared; "
+        "seconds on the clock beside them.",
         "",
         "| an epoch | CPU seconds | on the clock | times `concat` | times `evidence` |",
         "|---|---|---|---|---|",
