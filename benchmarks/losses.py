@@ -11,7 +11,6 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ from torch import Tensor
 from benchmarks.growth_plot import draw_growth
 from benchmarks.made_up import sizes_like_wikiqa
 from benchmarks.results import RESULTS, hardware, put
-from benchmarks.turns import TIMES, exponent, middle, take_turns
+from benchmarks.turns import TIMES, Growth, grow
 from fractal_core.mil.segments import Segments
 from fractal_core.mil.task import Task
 from fractal_core.threads import one_thread
@@ -38,17 +37,6 @@ LOSSES = {
     "count": Task("avg", "count", loss="count"),
     "preferences": Task("max", "preference"),
 }
-
-
-class Growth(NamedTuple):
-    """CPU seconds at each size of something."""
-
-    sizes: tuple[int, ...]
-    seconds: tuple[float, ...]
-
-    def slope(self, last: int) -> float:
-        """Return the exponent over the last sizes."""
-        return exponent(self.sizes[-last:], self.seconds[-last:])
 
 
 def loss_of(task: Task, sizes: Tensor, labels: Tensor | None = None, seed: int = 0) -> Callable[[], None]:
@@ -83,12 +71,6 @@ def _labels(task: Task, sizes: Tensor, generator: torch.Generator) -> Tensor:
     if task.kind == "preference":
         return torch.round(share[::2])
     return share if task.kind == "share" else torch.round(share)
-
-
-def grow(runs: dict[int, Callable[[], None]], times: int) -> Growth:
-    """Time a loss at each size, in turns."""
-    found = take_turns({str(size): run for size, run in runs.items()}, times)
-    return Growth(tuple(runs), tuple(middle(found[str(size)]).cpu for size in runs))
 
 
 def by_responses(responses: Sequence[int], times: int) -> dict[str, Growth]:

@@ -57,3 +57,20 @@ def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
     x_mean, y_mean = sum(x) / len(x), sum(y) / len(y)
     across = sum((a - x_mean) * (b - y_mean) for a, b in zip(x, y, strict=True))
     return across / sum((a - x_mean) ** 2 for a in x)
+
+
+class Growth(NamedTuple):
+    """CPU seconds at each size of something."""
+
+    sizes: tuple[int, ...]
+    seconds: tuple[float, ...]
+
+    def slope(self, last: int) -> float:
+        """Return the exponent over the last sizes."""
+        return exponent(self.sizes[-last:], self.seconds[-last:])
+
+
+def grow(runs: Mapping[int, Callable[[], object]], times: int) -> Growth:
+    """Time something at each size, in turns."""
+    found = take_turns({str(size): run for size, run in runs.items()}, times)
+    return Growth(tuple(runs), tuple(middle(found[str(size)]).cpu for size in runs))
