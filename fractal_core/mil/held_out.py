@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from fractal_core.mil.losses import gold_cross_entropy
+from fractal_core.mil.task import handicaps
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from fractal_core.mil.examples import Examples
+    from fractal_core.mil.segments import Segments
     from fractal_core.mil.task import Task
 
 
+@dataclass(frozen=True, eq=False)
+class UnitSentences:
+    """Some units, and the sentences of their responses.
+
+    Attributes:
+        units: int64 [u].
+        sentences: int64 [n], indices into N, unit by unit.
+        segments: their responses.
+    """
+
+    units: Tensor
+    sentences: Tensor
+    segments: Segments
+
+    @classmethod
+    def of(cls, examples: Examples, units: Tensor) -> UnitSentences:
+        """Find the sentences of units."""
+        return cls(units, *examples.segments.select(examples.units[units].flatten()))
+
+
 def unit_losses(
-    examples: Examples, task: Task, logits: Tensor, extra: Tensor, attention: Tensor | None = None
+    examples: Examples,
+    task: Task,
+    logits: Tensor,
+    extra: Tensor,
+    attention: Tensor | None = None,
+    chosen: UnitSentences | None = None,
+    ahead: Tensor | None = None,
 ) -> Tensor:
     """Return the loss of every member and unit, [M, U]: of its label, and of gold sentences that may be learned from.
 
@@ -26,32 +55,65 @@ def unit_losses(
         logits: [M, N], of all sentences.
         extra: [M, E].
         attention: [M, N].
+        chosen: units, if not all. What is lost on a unit does not depend on what others it is taken with, to the last
+            bit, if the handicaps are given: a matrix product may round by its shape.
+        ahead: [M, U], the handicaps of all units; None to work them out.
     """
-    sentences, segments = examples.by_unit
+    chosen = chosen or UnitSentences(torch.arange(len(examples.units)), *examples.by_unit)
+    sentences, segments = chosen.sentences, chosen.segments
     logits = logits[:, sentences]
     attention = None if attention is None else attention[:, sentences]
-    losses = task.losses(logits, extra, examples.labels, segments, attention, examples.covariates)
+    ahead = handicaps(extra, examples.covariates) if ahead is None else ahead
+    ahead = None if ahead is None else ahead[:, chosen.units]
+    losses = task.losses(logits, extra, examples.labels[chosen.units], segments, attention, ahead)
     if examples.has_gold:
         losses = losses + examples.over_unit(gold_cross_entropy(logits, examples.gold[sentences], segments)).sum(-1)
     return losses
 
 
-def mean_held_out(examples: Examples, losses: Tensor, hidden: Tensor, teams: int) -> Tensor:
-    """Return the mean loss of each penalty on units its members have not seen, [penalties].
+class HeldOut:
+    """The units that each team of members has not seen: the mean loss on them is what a penalty is chosen by.
 
     A dev unit is unseen by every fold: each of its losses counts one K-th. One that an earlier scorer learned from is
     unseen by its own fold alone, as those of train are; units without a label do not count.
-
-    Args:
-        examples: the units.
-        losses: [M, U], of members team by team.
-        hidden: bool [M, U], units of the member's own fold.
-        teams: dealings times folds.
     """
-    by_own = hidden & (examples.taught | examples.dev)
-    weight = by_own.to(losses.dtype) + (examples.dev & examples.unseen).to(losses.dtype) / examples.folds
-    total = (losses * weight).reshape(teams, -1, losses.shape[-1]).sum((0, 2))
-    return total / weight.reshape(teams, -1, losses.shape[-1]).sum((0, 2))
+
+    def __init__(self, examples: Examples, hidden: Tensor) -> None:
+        """Find the units.
+
+        Args:
+            examples: the units.
+            hidden: bool [T, U], units of the fold of each dealing and fold.
+        """
+        self._examples = examples
+        by_own = hidden & (examples.taught | examples.dev)
+        self._weight = by_own.float() + (examples.dev & examples.unseen).float() / examples.folds
+        # A team sees most units, so most losses would be for nothing.
+        self._chosen = [UnitSentences.of(examples, torch.nonzero(weight).flatten()) for weight in self._weight]
+
+    def mean(self, task: Task, logits: Tensor, extra: Tensor, attention: Tensor | None = None) -> Tensor:
+        """Return the mean loss of each penalty on units its members have not seen, [penalties].
+
+        Args:
+            task: of the loss.
+            logits: [M, N], of members team by team, each team with a member a penalty.
+            extra: [M, E].
+            attention: [M, N].
+        """
+        teams, units = self._weight.shape
+        size = len(logits) // teams
+        losses = logits.new_zeros(len(logits), units)
+        everyone = handicaps(extra, self._examples.covariates)
+        for number, chosen in enumerate(self._chosen):
+            team = slice(number * size, (number + 1) * size)
+            weights = None if attention is None else attention[team]
+            ahead = None if everyone is None else everyone[team]
+            losses[team, chosen.units] = unit_losses(
+                self._examples, task, logits[team], extra[team], weights, chosen, ahead
+            )
+        losses = losses.reshape(teams, size, units)
+        weight = self._weight[:, None].to(losses.dtype).expand(losses.shape).contiguous()
+        return (losses * weight).sum((0, 2)) / weight.sum((0, 2))
 
 
 def gold_loss(examples: Examples, logits: Tensor) -> float:

@@ -10,7 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from fractal_core.mil.losses import correlation_penalty, gold_cross_entropy, neighbour_penalty, prior_cross_entropy
 from fractal_core.mil.ordinal import grade_log_probabilities
-from fractal_core.mil.task import cumulative_logits
+from fractal_core.mil.task import cumulative_logits, handicaps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,7 +97,8 @@ class BagObjective:
         terms = [term for term in self._weights if _has_targets(term, examples.terms)]
         weights = {term: self._weights[term] * self._left for term in terms}
         covariates = None if examples.covariates is None else examples.covariates[batch]
-        total = self._task.losses(logits, extra, examples.labels[batch], segments, attention, covariates)
+        ahead = handicaps(extra, covariates)
+        total = self._task.losses(logits, extra, examples.labels[batch], segments, attention, ahead)
         if examples.has_gold:
             gold = gold_cross_entropy(logits, examples.gold[sentences], segments)
             total = total + examples.over_unit(gold).sum(-1)

@@ -85,7 +85,7 @@ class Task:
         labels: Tensor,
         segments: Segments,
         attention: Tensor | None = None,
-        covariates: Tensor | None = None,
+        handicap: Tensor | None = None,
     ) -> Tensor:
         """Return the loss of every member and unit, [M, U], 0 for an unlabelled unit (NaN).
 
@@ -96,8 +96,7 @@ class Task:
                 a grade, or whether the first of a pair is preferred (1, 0, or 0.5 for a tie).
             segments: the responses.
             attention: [M, n], where the pooling takes it.
-            covariates: [U, COVARIATES], by how much the first response of a pair exceeds the second, where the task is
-                adjusted.
+            handicap: [M, U], as `handicaps` returns it.
         """
         if self.kind == "ordinal":
             levels = cumulative_logits(logits, extra)
@@ -107,11 +106,20 @@ class Task:
         pooled = aggregate(self.pooled, logits, segments, attention)
         if self.kind == "preference":
             pairs = torch.arange(segments.count, device=logits.device).reshape(-1, 2)
-            handicap = None if covariates is None else extra[:, 1:] @ covariates.to(extra.dtype).T
             return -preference_log_likelihood(pooled, pairs, labels.to(logits.dtype), extra[:, :1], handicap=handicap)
         if self.loss in ("mae", "mse"):
             return _distance(torch.exp(pooled.positive), labels.to(logits.dtype), self.loss)
         return bag_cross_entropy(pooled, labels)
+
+
+def handicaps(extra: Tensor, covariates: Tensor | None) -> Tensor | None:
+    """Return how far the first response of each pair is ahead whatever its sentences, [M, U]; None if not adjusted.
+
+    Args:
+        extra: [M, E], of members of a task that is adjusted.
+        covariates: [U, COVARIATES], by how much the first response exceeds the second.
+    """
+    return None if covariates is None else extra[:, 1:] @ covariates.to(extra.dtype).T
 
 
 def cumulative_logits(logits: Tensor, extra: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from fractal_core.mil.ensemble import ATTENTION, EXTRA, attention_logits
-from fractal_core.mil.held_out import mean_held_out, unit_losses
+from fractal_core.mil.held_out import HeldOut
 from fractal_core.mil.scorers.parameters import copy, replace
 from fractal_core.mil.scorers.registry import SCORERS
 from fractal_core.threads import one_thread
@@ -111,6 +111,7 @@ def fit(
     units = objective.units(examples)
     unit_fold = examples.unit_fold[team // examples.folds]
     hidden = unit_fold == (team % examples.folds)[:, None]
+    unseen = HeldOut(examples, hidden[:: len(penalties)])
     chosen, best = copy(parameters), torch.full((len(penalties),), torch.inf)
     best_epoch = torch.zeros(len(penalties), dtype=torch.int64)
     history: list[tuple[int, float, float]] = []
@@ -133,8 +134,7 @@ def fit(
         with torch.no_grad():
             logits = scorer.logits(parameters, examples.features, start.prior)
             attention = attention_logits(parameters, examples.features)
-            losses = unit_losses(examples, task, logits, parameters[EXTRA], attention)
-            held_out = mean_held_out(examples, losses, hidden, teams)
+            held_out = unseen.mean(task, logits, parameters[EXTRA], attention)
         objective.end_epoch(logits, epoch)
         history += [(epoch, p, float(value)) for p, value in zip(penalties, held_out, strict=True)]
         better = held_out < best - _ENOUGH

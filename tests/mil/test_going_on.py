@@ -10,7 +10,7 @@ from planted import RECIPE, SCHEDULE, TASK, learnt, make_examples, nothing, own,
 
 from fractal_core.mil.ensemble import Component
 from fractal_core.mil.examples import NO_FOLD
-from fractal_core.mil.held_out import mean_held_out
+from fractal_core.mil.held_out import HeldOut, unit_losses
 from fractal_core.mil.learning import learn
 from fractal_core.mil.objective import BagObjective
 from fractal_core.mil.starting import start_from, start_where
@@ -108,7 +108,8 @@ def test_who_has_left_train_is_judged_by_the_fold_that_has_not_seen_it():
     split = examples.train.clone()
     split[moved] = False
     now = replace(examples, dev=dev, labels=labels, train=split, fold=fold)
-    losses = torch.rand(3, 60)
+    logits, extra = torch.randn(3, now.segments.total), torch.zeros(3, 0)
+    losses = unit_losses(now, TASK, logits, extra)
     hidden = now.unit_fold == torch.arange(3)[:, None]
     total, weight = 0.0, 0.0
     for unit in range(60):
@@ -117,7 +118,7 @@ def test_who_has_left_train_is_judged_by_the_fold_that_has_not_seen_it():
             total, weight = total + float(losses[own_fold, unit]), weight + 1
         elif own_fold == NO_FOLD:
             total, weight = total + float(losses[:, unit].mean()), weight + 1
-    assert float(mean_held_out(now, losses, hidden, 3)) == pytest.approx(total / weight)
+    assert float(HeldOut(now, hidden).mean(TASK, logits, extra)) == pytest.approx(total / weight)
 
 
 def test_labels_without_a_fold_are_not_learned_from():
