@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from fractal_core.mil.ensemble import ATTENTION, EXTRA
-from fractal_core.mil.held_out import unit_losses
+from fractal_core.mil.held_out import UnitSentences, losses_of
 from fractal_core.threads import one_thread
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ _RIDGE = 0.1
 # Which of two means is larger hardly depends on how high both are: left to itself, the bias would be another one in
 # every team, and scores of different folds would not be on one scale.
 _LEVEL_RIDGE = 10.0
+# Sentences whose gradients are held at once: about 2 kB each.
+_SENTENCES_AT_ONCE = 200_000
 
 
 @one_thread()
@@ -47,8 +49,9 @@ def calibrate(examples: Examples, task: Task, score: Tensor) -> Parameters:
     """
     teams = examples.dealings * examples.folds
     team = torch.arange(teams)
-    taught = torch.nonzero(examples.taught).flatten()
-    seen = (examples.unit_fold[team // examples.folds] != (team % examples.folds)[:, None])[:, taught].double()
+    seen = (examples.unit_fold[team // examples.folds] != (team % examples.folds)[:, None]) & examples.taught
+    count = seen.double().sum(-1).clamp(min=1)
+    blocks = UnitSentences.in_blocks(examples, _SENTENCES_AT_ONCE)
     log_scale, bias = torch.zeros(teams).double(), torch.zeros(teams).double()
     extra = torch.zeros(teams, task.extras).double()
     trained = [each.requires_grad_() for each in (log_scale, bias, extra)]
@@ -58,11 +61,17 @@ def calibrate(examples: Examples, task: Task, score: Tensor) -> Parameters:
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        logits = log_scale.exp()[:, None] * values + bias[:, None]
-        losses = unit_losses(examples, task, logits, extra)[:, taught]
-        ridge = _RIDGE * (log_scale.square() + extra.square().sum(-1)) + level * bias.square()
-        total = (((losses * seen).sum(-1) + ridge) / seen.sum(-1).clamp(min=1)).sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total = torch.zeros(()).double()
+        for number, block in enumerate(blocks):
+            logits = log_scale.exp()[:, None] * values[block.sentences] + bias[:, None]
+            taught = torch.nonzero(examples.taught[block.units]).flatten()
+            losses = losses_of(examples, task, block, logits, extra)[:, taught]
+            summed = (losses * seen[:, block.units[taught]].double()).sum(-1)
+            if number == 0:
+                summed = summed + _RIDGE * (log_scale.square() + extra.square().sum(-1)) + level * bias.square()
+            part = (summed / count).sum()
+            part.backward()  # type: ignore[no-untyped-call]
+            total = total + part.detach()
         return total
 
     optimiser.step(loss)  # type: ignore[no-untyped-call]

@@ -37,15 +37,16 @@ class UnitSentences:
         """Find the sentences of units."""
         return cls(units, *examples.segments.select(examples.units[units].flatten()))
 
+    @classmethod
+    def in_blocks(cls, examples: Examples, most: int) -> list[UnitSentences]:
+        """Cut all units, in order, into blocks of at most `most` sentences and one unit more."""
+        before = examples.segments.sizes[examples.units].sum(1).cumsum(0)
+        _, lengths = torch.unique_consecutive((before - 1) // most, return_counts=True)
+        return [cls.of(examples, units) for units in torch.split(torch.arange(len(before)), lengths.tolist())]
+
 
 def unit_losses(
-    examples: Examples,
-    task: Task,
-    logits: Tensor,
-    extra: Tensor,
-    attention: Tensor | None = None,
-    chosen: UnitSentences | None = None,
-    ahead: Tensor | None = None,
+    examples: Examples, task: Task, logits: Tensor, extra: Tensor, attention: Tensor | None = None
 ) -> Tensor:
     """Return the loss of every member and unit, [M, U]: of its label, and of gold sentences that may be learned from.
 
@@ -55,19 +56,41 @@ def unit_losses(
         logits: [M, N], of all sentences.
         extra: [M, E].
         attention: [M, N].
-        chosen: units, if not all. What is lost on a unit does not depend on what others it is taken with, to the last
-            bit, if the handicaps are given: a matrix product may round by its shape.
+    """
+    everything = UnitSentences(torch.arange(len(examples.units)), *examples.by_unit)
+    attention = None if attention is None else attention[:, everything.sentences]
+    return losses_of(examples, task, everything, logits[:, everything.sentences], extra, attention)
+
+
+def losses_of(
+    examples: Examples,
+    task: Task,
+    chosen: UnitSentences,
+    logits: Tensor,
+    extra: Tensor,
+    attention: Tensor | None = None,
+    ahead: Tensor | None = None,
+) -> Tensor:
+    """Return the loss of every member on some units, [M, u].
+
+    In float32 it does not depend on what others a unit is taken with, to the last bit, if the handicaps are given: a
+    matrix product may round by its shape.
+
+    Args:
+        examples: all units.
+        task: of the loss.
+        chosen: the units.
+        logits: [M, n], of their sentences.
+        extra: [M, E].
+        attention: [M, n].
         ahead: [M, U], the handicaps of all units; None to work them out.
     """
-    chosen = chosen or UnitSentences(torch.arange(len(examples.units)), *examples.by_unit)
-    sentences, segments = chosen.sentences, chosen.segments
-    logits = logits[:, sentences]
-    attention = None if attention is None else attention[:, sentences]
     ahead = handicaps(extra, examples.covariates) if ahead is None else ahead
     ahead = None if ahead is None else ahead[:, chosen.units]
-    losses = task.losses(logits, extra, examples.labels[chosen.units], segments, attention, ahead)
+    losses = task.losses(logits, extra, examples.labels[chosen.units], chosen.segments, attention, ahead)
     if examples.has_gold:
-        losses = losses + examples.over_unit(gold_cross_entropy(logits, examples.gold[sentences], segments)).sum(-1)
+        gold = gold_cross_entropy(logits, examples.gold[chosen.sentences], chosen.segments)
+        losses = losses + examples.over_unit(gold).sum(-1)
     return losses
 
 
@@ -106,11 +129,11 @@ class HeldOut:
         everyone = handicaps(extra, self._examples.covariates)
         for number, chosen in enumerate(self._chosen):
             team = slice(number * size, (number + 1) * size)
-            weights = None if attention is None else attention[team]
+            weights = None if attention is None else attention[team][:, chosen.sentences]
             ahead = None if everyone is None else everyone[team]
-            losses[team, chosen.units] = unit_losses(
-                self._examples, task, logits[team], extra[team], weights, chosen, ahead
-            )
+            of_team = logits[team][:, chosen.sentences]
+            found = losses_of(self._examples, task, chosen, of_team, extra[team], weights, ahead)
+            losses[team, chosen.units] = found
         losses = losses.reshape(teams, size, units)
         weight = self._weight[:, None].to(losses.dtype).expand(losses.shape).contiguous()
         return (losses * weight).sum((0, 2)) / weight.sum((0, 2))

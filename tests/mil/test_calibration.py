@@ -9,7 +9,7 @@ import torch
 from planted import TASK, make_examples
 
 from fractal_core.mil.calibration import calibrate
-from fractal_core.mil.held_out import unit_losses
+from fractal_core.mil.held_out import UnitSentences, unit_losses
 from fractal_core.mil.task import Task
 
 
@@ -100,3 +100,25 @@ def test_a_handful_of_labels_makes_no_steep_score():
     assert (found["offset"] < 15).all()
     assert (found["bias"].abs() < 10).all()
     assert (found["offset"] > 1).any()
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_blocks_of_units_say_what_all_say_at_once(pairs, monkeypatch):
+    """Gradients of a few sentences at a time, as for a million of them, end where those of all end."""
+    examples, _ = make_examples(pairs=pairs)
+    task = Task("avg", "preference") if pairs else TASK
+    whole = calibrate(examples, task, examples.priors["context"])
+    monkeypatch.setattr("fractal_core.mil.calibration._SENTENCES_AT_ONCE", 50)
+    assert len(UnitSentences.in_blocks(examples, 50)) > 10
+    parts = calibrate(examples, task, examples.priors["context"])
+    for name in ("offset", "bias", "extra"):
+        assert parts[name].numpy() == pytest.approx(whole[name].numpy(), abs=1e-3)
+
+
+def test_blocks_hold_every_unit_once_and_few_sentences():
+    """In order; none has more than the most and one unit."""
+    examples, _ = make_examples()
+    blocks = UnitSentences.in_blocks(examples, 50)
+    assert torch.cat([block.units for block in blocks]).tolist() == list(range(240))
+    assert torch.cat([block.sentences for block in blocks]).tolist() == list(range(examples.segments.total))
+    assert all(block.segments.total <= 50 + 5 for block in blocks)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from planted import make_examples
 
-from fractal_core.mil.held_out import HeldOut, UnitSentences, unit_losses
+from fractal_core.mil.held_out import HeldOut, UnitSentences, losses_of, unit_losses
 from fractal_core.mil.segments import Segments
 from fractal_core.mil.task import COVARIATES, Task, handicaps
 
@@ -52,7 +52,7 @@ def test_a_unit_s_loss_does_not_depend_on_what_others_it_is_taken_with(task):
         random = torch.Generator().manual_seed(seed)
         units = torch.randperm(len(examples.units), generator=random)[:count].sort().values
         chosen = UnitSentences.of(examples, units)
-        part = unit_losses(examples, task, logits[2:5], extra[2:5], chosen=chosen, ahead=ahead)
+        part = losses_of(examples, task, chosen, logits[2:5][:, chosen.sentences], extra[2:5], ahead=ahead)
         assert torch.equal(part, whole[2:5, units])
 
 
