@@ -1,8 +1,9 @@
 """Responses of any number, made by a seeded generator: lengths and repeats as in real data, one row at a time.
 
-Several responses answer one query over the same documents. Words are common and rare as in English, numbers and names
-are invented. A response has five to fifteen sentences: most take up a sentence of the documents and leave some words
-out, some say a number or a name that the documents do not have, some are stock phrases that many responses share.
+Several responses answer one query over the same documents, which are on one of a thousand topics. Words are common and
+rare as in English, numbers and names are invented. A response has five to fifteen sentences: most take up a sentence of
+the documents and leave some words out, some say a number or a name that the documents do not have, some are stock
+phrases that many responses share.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _OWN_SHARE = 0.15
 _WRONG_RESPONSES = 0.5
 _WRONG_SHARE = 0.3
 _REPEATED_QUERIES = 0.05
+_TOPICS, _TOPIC_WORDS, _TOPIC_SHARE = 1_000, 30, 0.4
 
 
 class Words:
@@ -37,9 +39,16 @@ class Words:
         self._words, self._weights = list(counts), list(accumulate(counts.values()))
         self._chance = chance
 
-    def some(self, count: int) -> list[str]:
-        """Draw words."""
-        return self._chance.choices(self._words, cum_weights=self._weights, k=count)
+    def some(self, count: int, topic: Sequence[str] = ()) -> list[str]:
+        """Draw words, some of them of a topic."""
+        drawn = self._chance.choices(self._words, cum_weights=self._weights, k=count)
+        if not topic:
+            return drawn
+        return [self._chance.choice(topic) if self._chance.random() < _TOPIC_SHARE else word for word in drawn]
+
+    def topic(self) -> list[str]:
+        """Choose the words of a topic, rare ones as likely as common ones."""
+        return self._chance.sample(self._words, _TOPIC_WORDS)
 
     def name(self) -> str:
         """Invent a name."""
@@ -65,11 +74,13 @@ def make_rows(count: int, first: int = 0) -> Iterator[dict[str, Any]]:
     words = Words(chance)
     stock = [_sentence(words.some(_length(chance))) for _ in range(_STOCK)]
     common = list(accumulate(1 / rank for rank in range(1, _STOCK + 1)))
+    topics = [words.topic() for _ in range(_TOPICS)]
     queries: list[str] = []
     number = 0
     while number < first + count:
+        topic = chance.choice(topics)
         names = [words.name() for _ in range(3)]
-        facts = [_fact(chance, words, names) for _ in range(chance.randint(8, 16))]
+        facts = [_fact(chance, words, topic, names) for _ in range(chance.randint(8, 16))]
         cuts = sorted(chance.sample(range(1, len(facts)), chance.randint(0, 2)))
         context = [
             " ".join(map(_sentence, facts[low:high])) for low, high in zip([0, *cuts], [*cuts, len(facts)], strict=True)
@@ -77,7 +88,7 @@ def make_rows(count: int, first: int = 0) -> Iterator[dict[str, Any]]:
         if queries and chance.random() < _REPEATED_QUERIES:
             query = chance.choice(queries)
         else:
-            query = " ".join(["What", *words.some(chance.randint(3, 9)), names[0]]) + "?"
+            query = " ".join(["What", *words.some(chance.randint(3, 9), topic), names[0]]) + "?"
             queries = [*queries[-999:], query]
         for _ in range(min(chance.randint(1, 7), first + count - number)):
             wrong = chance.random() < _WRONG_RESPONSES
@@ -87,7 +98,7 @@ def make_rows(count: int, first: int = 0) -> Iterator[dict[str, Any]]:
                 if kind < _STOCK_SHARE:
                     sentences.append(chance.choices(stock, cum_weights=common)[0])
                     continue
-                said = _fact(chance, words, names) if kind < _STOCK_SHARE + _OWN_SHARE else chance.choice(facts)
+                said = _fact(chance, words, topic, names) if kind < _STOCK_SHARE + _OWN_SHARE else chance.choice(facts)
                 said = [word for word in said if word.istitle() or word.isdigit() or chance.random() < 0.85]
                 if wrong and chance.random() < _WRONG_SHARE:
                     right = False
@@ -110,8 +121,8 @@ def _length(chance: random.Random) -> int:
     return max(4, min(60, round(chance.lognormvariate(2.55, 0.45))))
 
 
-def _fact(chance: random.Random, words: Words, names: Sequence[str]) -> list[str]:
-    said = words.some(_length(chance))
+def _fact(chance: random.Random, words: Words, topic: Sequence[str], names: Sequence[str]) -> list[str]:
+    said = words.some(_length(chance), topic)
     said[chance.randrange(len(said))] = chance.choice(names)
     if chance.random() < 0.4:
         said[chance.randrange(len(said))] = str(chance.randint(1000, 2000))

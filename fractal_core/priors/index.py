@@ -24,6 +24,8 @@ TARGET_RECALL = 0.95
 DEPTH = 10
 SIMILARITY_ERROR = 1e-5
 """Bound on how far a similarity computed by FAISS in float32 is from the exact one, for vectors of length 1."""
+HALF_ERROR = 5e-4
+"""The same where one of the two vectors is held in float16, which rounds each number by at most 2^-11 of its size."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,14 @@ class Index:
         search: ([Q, D] float32, count) -> [Q, count] float32 inner products in descending order, and [Q, count] int64
             vector numbers, -1 where fewer were found.
         summary: a clause for the user, empty if there is nothing to say.
+        error: bound on how far the inner products are from the exact ones, for vectors of length 1.
     """
 
     size: int
     exact: bool
     search: Callable[[NDArray[np.float32], int], Found]
     summary: str = ""
+    error: float = SIMILARITY_ERROR
 
 
 def build_index(vectors: NDArray[np.float32], kind: str, *, device: str, flat_limit: int = FLAT_LIMIT) -> Index:
@@ -94,10 +98,15 @@ def _flat(faiss: Any, vectors: NDArray[np.float32], gpu: bool) -> Index:
 
 
 def _ivf(faiss: Any, vectors: NDArray[np.float32], gpu: bool) -> Index:
-    """Inverted lists around about 4 sqrt(T) centroids; as many are probed as the recall on a sample asks for."""
+    """Inverted lists around about 4 sqrt(T) centroids; as many are probed as the recall on a sample asks for.
+
+    They hold the vectors in float16: half the memory, quicker to go through, and neighbours are put in order by the
+    vectors themselves afterwards.
+    """
     size, width = vectors.shape
     lists = max(1, min(int(4 * size**0.5), size // 39))  # FAISS warns below 39 training vectors a list
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT)
+    half, product = faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+    index = faiss.IndexIVFScalarQuantizer(faiss.IndexFlatIP(width), width, lists, half, product, False)
     index.cp.seed = SEED
     index.cp.niter = TRAINING_ROUNDS
     index.cp.max_points_per_centroid = TRAINING_VECTORS_A_LIST
@@ -118,21 +127,26 @@ def _ivf(faiss: Any, vectors: NDArray[np.float32], gpu: bool) -> Index:
     exact = _flat(faiss, vectors, False)
     sample = np.random.default_rng(SEED).permutation(size)
     tuning, measuring = sample[:256], sample[-1000:]
+
+    def recall_of(rows: NDArray[np.int64], truth: Found) -> float:
+        numbers = search(vectors[rows], DEPTH + 1)[1]
+        found = np.einsum("qd,qnd->qn", vectors[rows], vectors[numbers.clip(min=0)])
+        return _recall(truth, (found, numbers), rows)
+
     truth = exact.search(vectors[tuning], min(DEPTH + 1, size))
     probes, most = min(4, lists), max(min(16, lists), lists // 4)
     index.nprobe = probes
-    while probes < most and _recall(truth, search(vectors[tuning], DEPTH + 1), tuning) < TARGET_RECALL:
+    while probes < most and recall_of(tuning, truth) < TARGET_RECALL:
         probes = min(2 * probes, most)
         index.nprobe = probes
-    truth = exact.search(vectors[measuring], min(DEPTH + 1, size))
-    recall = _recall(truth, search(vectors[measuring], DEPTH + 1), measuring)
+    recall = recall_of(measuring, exact.search(vectors[measuring], min(DEPTH + 1, size)))
     summary = (
         f"neighbours come from an IVF index ({probes} of {lists} lists searched) with recall@{DEPTH} of {recall:.3f}, "
         f"measured against exact search on {len(measuring):,} of {size:,} distinct sentences"
     )
     if recall < TARGET_RECALL:
         summary += '; set priors.index = "flat" for exact neighbours'
-    return Index(size, False, search, summary)
+    return Index(size, False, search, summary, HALF_ERROR)
 
 
 def _recall(truth: Found, found: Found, own: NDArray[np.int64]) -> float:

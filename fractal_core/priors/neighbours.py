@@ -73,7 +73,7 @@ def nearest_sentences(
         unsettled = []
         for block, pairs, floor in blocks:
             found, cosines, many = where.nearest(pairs, response[block], count)
-            settled = complete | ((many == count) & (cosines[:, -1] > floor + SIMILARITY_ERROR))
+            settled = complete | ((many == count) & (cosines[:, -1] > floor + index.error))
             rows[block[settled]], similarities[block[settled]] = found[settled], cosines[settled]
             unsettled.append(block[~settled])
             advance(int(settled.sum()))

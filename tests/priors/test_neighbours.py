@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fractal_core.priors import neighbours as module
-from fractal_core.priors.index import build_index
+from fractal_core.priors.index import SEED, build_index
 from fractal_core.priors.neighbours import nearest_sentences
 
 
@@ -133,3 +133,18 @@ def test_ivf_on_clusters() -> None:
     assert (rows >= 0).all()
     assert (response[rows] != response[:, None]).all()
     assert (np.diff(values, axis=1) <= 0).all()
+
+
+def test_ivf_holds_half_and_says_what_it_finds() -> None:
+    """Its products are within its bound of the exact ones, and its note has the recall that a count gives."""
+    random = np.random.default_rng(3)
+    centres = random.normal(size=(60, 32))
+    vectors = unit(centres[random.integers(0, 60, 900)] + 0.5 * random.normal(size=(900, 32)))
+    index = build_index(vectors, "ivf", device="cpu")
+    found, numbers = index.search(vectors, 11)
+    exact = np.einsum("qd,qnd->qn", vectors.astype(np.float64), vectors[numbers].astype(np.float64))
+    assert 1e-6 < np.abs(found - exact)[numbers >= 0].max() < index.error
+    sample = np.random.default_rng(SEED).permutation(900)[-1000:]
+    truth = np.argsort(-(vectors @ vectors.T), axis=1, kind="stable")[:, :11]
+    hits = [len((set(truth[row]) & set(numbers[row])) - {row}) / 10 for row in sample]
+    assert f"recall@10 of {np.mean(hits):.3f}" in index.summary
