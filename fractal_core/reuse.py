@@ -157,5 +157,5 @@ class _Groups:
 
 
 def _units(path: Path) -> Iterator[tuple[bytes, int]]:
-    for batch in pq.ParquetFile(path).iter_batches():
+    for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches():
         yield from zip(batch.column("key").to_pylist(), batch.column("rows").to_pylist(), strict=True)

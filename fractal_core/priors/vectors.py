@@ -12,9 +12,13 @@ import pyarrow.compute as pc
 from fractal_core.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
+
+_ROWS_AT_ONCE = 8_192
+"""Vectors are held in float64, several times, while they are scaled."""
+_HASH_LETTERS = 32
 
 
 def distinct(column: pa.ChunkedArray[Any]) -> tuple[pa.Array[Any], NDArray[np.int64]]:
@@ -41,20 +45,19 @@ def text_vectors(texts: pa.Array[Any], embeddings: Iterable[pa.RecordBatch]) -> 
     Raises:
         StoreError: a text has no embedding.
     """
-    digests = [blake2b(str(text).encode(), digest_size=16).hexdigest() for text in texts.to_pylist()]
-    hashes = pa.array(digests, pa.string())
+    keys = _hashes(texts)
+    order = np.argsort(keys, kind="stable")
     matrix: NDArray[np.float32] | None = None
-    found = np.zeros(len(hashes), dtype=np.bool_)
-    for batch in embeddings:
-        place = pc.index_in(batch.column("text_hash"), value_set=hashes)
-        wanted = place.is_valid()
-        rows = place.filter(wanted).to_numpy(zero_copy_only=False)
+    found = np.zeros(len(keys), dtype=np.bool_)
+    for batch in _in_pieces(embeddings):
+        place, wanted = _places(batch.column("text_hash"), keys, order)
+        rows = place[wanted]
         if len(rows) == 0:
             continue
-        flat = pc.list_flatten(batch.column("vector").filter(wanted)).to_numpy(zero_copy_only=False)
+        flat = pc.list_flatten(batch.column("vector").filter(pa.array(wanted))).to_numpy(zero_copy_only=False)
         vectors = flat.reshape(len(rows), -1).astype(np.float64)
         if matrix is None:
-            matrix = np.zeros((len(hashes), vectors.shape[1]), dtype=np.float32)
+            matrix = np.zeros((len(keys), vectors.shape[1]), dtype=np.float32)
         length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
         matrix[rows] = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
         found[rows] = True
@@ -66,3 +69,30 @@ def text_vectors(texts: pa.Array[Any], embeddings: Iterable[pa.RecordBatch]) -> 
         )
         raise StoreError(message)
     return matrix if matrix is not None else np.zeros((0, 1), dtype=np.float32)
+
+
+def _in_pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for low in range(0, batch.num_rows, _ROWS_AT_ONCE):
+            yield batch.slice(low, _ROWS_AT_ONCE)
+
+
+def _hashes(texts: pa.Array[Any]) -> NDArray[np.bytes_]:
+    """Return the keys of texts in table embeddings, [T] of 32 bytes."""
+    result = np.empty(len(texts), dtype=f"S{_HASH_LETTERS}")
+    for low in range(0, len(texts), _ROWS_AT_ONCE):
+        part = texts.slice(low, _ROWS_AT_ONCE).to_pylist()
+        result[low : low + _ROWS_AT_ONCE] = [blake2b(str(text).encode(), digest_size=16).hexdigest() for text in part]
+    return result
+
+
+def _places(
+    column: pa.Array[Any], keys: NDArray[np.bytes_], order: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return where each hash of a column is among keys, and whether it is; `order` sorts the keys."""
+    names = column.to_numpy(zero_copy_only=False).astype(keys.dtype)
+    if len(keys) == 0:
+        return np.zeros(len(names), dtype=np.int64), np.zeros(len(names), dtype=np.bool_)
+    at = np.searchsorted(keys, names, sorter=order)
+    place: NDArray[np.int64] = order[np.minimum(at, len(keys) - 1)]
+    return place, keys[place] == names

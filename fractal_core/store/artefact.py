@@ -126,7 +126,8 @@ class Artefact:
         import pyarrow.parquet as pq
 
         with self._reading(name) as path:
-            file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+            # Mapped or buffered ahead, a whole file would be resident in the end.
+            file = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
         with file:
             batches = file.iter_batches(batch_size=rows, columns=list(columns))
             while True:

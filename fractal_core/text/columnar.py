@@ -26,7 +26,8 @@ def parquet_rows(
     path: Path, wanted: Sequence[str], on_columns: OnColumns, known: Container[bytes] = ()
 ) -> Iterator[RawRow]:
     """Read the wanted columns of a Parquet file; `line` is the row's number from 1, `raw` these columns as JSON."""
-    with pq.ParquetFile(path) as file:
+    # Buffered ahead, all of the file would be held.
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         schema = file.schema_arrow
         on_columns(schema.names)
         present = [field for field in schema if field.name in wanted]
