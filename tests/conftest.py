@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import hypothesis
 import pyarrow as pa
 import pytest
 from pydantic import BaseModel
@@ -116,6 +117,10 @@ def bench(tmp_path, monkeypatch):
 # Tests run beside each other on few cores; more threads only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# No test is about how fast something is on a machine that others keep busy.
+hypothesis.settings.register_profile("untimed")
+hypothesis.settings.load_profile("untimed")
 
 
 def make_encoder(folder, *, dimensions=32, layers=4):

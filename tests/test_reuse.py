@@ -44,7 +44,7 @@ def rows_of(name):
     return [10 * name + row for row in range(name % 4 + 1)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.sets(st.integers(0, 20)), max_size=3),
     st.lists(st.integers(0, 25), min_size=1, max_size=20),

@@ -16,7 +16,7 @@ from fractal_core.mil.segments import Segments
 BAGS = st.lists(st.integers(1, 6), min_size=1, max_size=6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sizes=BAGS, seed=st.integers(0, 10_000))
 def test_top_k_agrees_with_the_most_likely_labels_under_avg(sizes, seed):
     """Under avg the k largest are positive: the labelling that FRACTAL's PsLab gives."""

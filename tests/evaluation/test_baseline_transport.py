@@ -13,7 +13,7 @@ from fractal_core.mil.segments import Segments
 BAGS = st.lists(st.integers(1, 6), min_size=1, max_size=6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sizes=BAGS, seed=st.integers(0, 10_000))
 def test_transport_sends_what_it_has_and_delivers_what_is_asked(sizes, seed):
     """A sentence's mass sums to 1, a response's mass on label 1 to its count."""

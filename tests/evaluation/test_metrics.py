@@ -42,14 +42,14 @@ def average_precision(gold: np.ndarray, scores: np.ndarray) -> float:
     return total
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(samples)
 def test_auc_roc_counts_pairs(sample: tuple[np.ndarray, np.ndarray]) -> None:
     """AUC-ROC is the share of pairs won, and NaN exactly where there are no pairs."""
     assert auc_roc(*sample) == pytest.approx(pairs_won(*sample), abs=1e-12, nan_ok=True)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(samples)
 def test_auc_pr_walks_thresholds(sample: tuple[np.ndarray, np.ndarray]) -> None:
     """Average precision is the sum over thresholds, and NaN exactly where there are no positives."""
@@ -118,7 +118,7 @@ def calibration_error(gold: np.ndarray, scores: np.ndarray, bins: int) -> float:
     return float(sum(gaps))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(samples, st.integers(1, 20))
 def test_ece_fills_bins(sample: tuple[np.ndarray, np.ndarray], bins: int) -> None:
     """The calibration error is the mean gap of bins of equal mass, and the order of the rows does not matter."""

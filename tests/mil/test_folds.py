@@ -42,7 +42,7 @@ def test_a_fresh_dealing_is_by_groups_alone():
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_old_responses_stay_and_new_groups_are_dealt_evenly(data):
     """Whatever comes and goes: old folds stay, groups stay whole, and new groups fill the emptiest folds."""

@@ -151,7 +151,7 @@ def brute_force_confident(classes, threshold):
     return [bool(classes[label[i], i] >= threshold * means[label[i]] / surest - 1e-12) for i in range(total)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.lists(st.integers(0, 100), min_size=5, max_size=5), min_size=1, max_size=3),
     st.sampled_from([0.0, 0.3, 0.5, 0.62, 0.8, 0.95]),

@@ -50,7 +50,7 @@ CASES = [(Linear(), 0), (Perceptron((3,)), 1), (Perceptron((0.5, 0.25)), 2), (Pe
 
 
 @pytest.mark.parametrize(("scorer", "layers"), CASES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(members=st.integers(1, 4), width=st.integers(1, 6), count=st.integers(0, 5), seed=st.integers(0, 99))
 def test_batched_members_equal_slow_ones(scorer, layers, members, width, count, seed):
     """Every logit is the one that plain Python finds, and half the squared weights are the ridge."""

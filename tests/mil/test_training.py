@@ -204,7 +204,7 @@ def test_all_terms_are_finite(pairs):
     assert np.isfinite(held_out_loss(examples, task, torch.zeros(1, len(truth)), extra))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=60), st.integers(2, 6), st.integers(0, 3))
 def test_folds_keep_groups_whole_and_even(groups, folds, seed):
     """A group is in one fold, folds differ by at most one group, and the order of rows does not matter."""

@@ -49,7 +49,7 @@ def reference(features: np.ndarray, train: np.ndarray) -> list[float | None]:
 cell = st.one_of(st.just(np.nan), st.integers(-20, 20).map(float))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(cell, cell, cell, cell, st.booleans()), min_size=1, max_size=12))
 def test_equals_reference(rows: list[tuple[float, float, float, float, bool]]) -> None:
     """Nulls, constants, features without a sign and rows outside train are treated as the reference treats them."""

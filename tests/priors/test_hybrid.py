@@ -96,7 +96,7 @@ def test_shares_and_a_fold_without_gold_match_too() -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1), penalty=st.sampled_from([0.1, 3.0, 1000.0]), scale=st.sampled_from([0.1, 1, 30]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_gradient_vanishes(seed: int, penalty: float, scale: float) -> None:
     """The fit is the minimum, however badly the features are scaled: the gradient of a convex loss is 0 there."""
     chance = np.random.default_rng(seed)

@@ -43,7 +43,7 @@ def check(vectors: np.ndarray, text: np.ndarray, response: np.ndarray, count: in
     return rows
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     seed=st.integers(0, 2**31),
     texts=st.integers(1, 25),

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import combinations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fractal_core.publish.pairing import pair_up
@@ -20,7 +20,6 @@ def _rows(groups):
     return group, label
 
 
-@settings(deadline=None)
 @given(GROUPS)
 def test_all_pairs(groups):
     """Without a limit that counts, every pair of a group with different labels is there once, and no other."""
@@ -34,7 +33,6 @@ def test_all_pairs(groups):
     assert pairs.ties == same
 
 
-@settings(deadline=None)
 @given(GROUPS, st.integers(1, 6))
 def test_limit(groups, most):
     """With a limit a group gives as many pairs as it says, each a right one and once; the others are counted."""

@@ -54,7 +54,7 @@ def _write(path, pieces):
     return writer.close()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=ROWS, cuts=st.lists(st.integers(0, 40), max_size=5), group=st.integers(1, 7))
 def test_bytes_do_not_depend_on_batches(tmp_path_factory, rows, cuts, group):
     """The same rows in any batches give the same digests and the same file, byte for byte."""

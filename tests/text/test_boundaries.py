@@ -24,7 +24,7 @@ def cut(text: str, method: str = "sentencex", language: str = "en") -> list[str]
     return [text[start:end] for start, end in sentence_spans(text, method, language)]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.one_of(st.text(), awkward), st.sampled_from(METHODS), st.sampled_from(LANGUAGES))
 def test_every_visible_character_is_in_exactly_one_sentence(text: str, method: str, language: str) -> None:
     """Spans are in order, stripped, not empty, and cover all that is not white space, for arbitrary text."""
@@ -39,7 +39,7 @@ def test_every_visible_character_is_in_exactly_one_sentence(text: str, method: s
     assert all(count == 1 for count, character in zip(owners, text, strict=True) if not character.isspace())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from(["One is here. ", "Zwei 😀! ", "中文。", "no end ", "\n\n"]), max_size=40).map("".join))
 def test_windows_do_not_change_the_cut(text: str) -> None:
     """A text cut window by window has the sentences of the text cut at once."""

@@ -19,7 +19,7 @@ def tokens(text: str) -> int:
     return max((len(text) + 3) // 4, len(text.split()))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(documents, st.integers(1, 40))
 def test_chunks_partition_the_sentences(text: str, most: int) -> None:
     """Chunks hold all sentences in order; none is too long unless it is one sentence, or has room for the next."""
