@@ -52,10 +52,11 @@ def pseudolabel(inputs: Inputs, params: PseudolabelParams, outputs: Outputs, run
     everything = adjust(assembled.examples, task.adjusted, assembled.features)
     examples = everything.to_learn_from()
     components, number = with_given(teacher.components, load_given(inputs.file(GIVEN))), 0
-    rounds = params.pseudolabel.rounds
+    rounds, settled_noise = params.pseudolabel.rounds, None
     before = inputs.continued()
     if before is not None:
         kept, rounds = load_ensemble(before.path(STUDENT)), 0
+        settled_noise = kept.metadata.get(NOISE)
         number = int(kept.metadata["round"])
         if number:
             components = kept.components
@@ -86,7 +87,8 @@ def pseudolabel(inputs: Inputs, params: PseudolabelParams, outputs: Outputs, run
     labelled = assembled.supervision.as_given(everything)
     about: dict[str, int | float] = {"round": number}
     if task.kind == "real":
-        about[NOISE] = noise(task, probability(logits.double())[None], labelled)
+        # What is kept is kept as it is, whatever the labels are now.
+        about[NOISE] = settled_noise or noise(task, probability(logits.double())[None], labelled)
     save_ensemble(replace(teacher, components=components, metadata=teacher.metadata | about), outputs.file(STUDENT))
     answers = answer(task, logits, extra, labelled, about.get(NOISE))
     rows = pseudolabel_rows(assembled.keys, answers, spread, assembled.supervision, everything.segments, number)

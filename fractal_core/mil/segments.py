@@ -169,8 +169,9 @@ class Segments:
         if not values.is_floating_point():  # segment_reduce is several times as fast, but takes nothing else.
             start = values.new_zeros(*values.shape[:-1], self.count)
             return start.scatter_reduce(-1, self.ids.expand(values.shape), values, f"a{reduction}", include_self=False)
-        rows = values.reshape(values.shape[:-1].numel(), self.total)
-        sizes = self.sizes.expand(len(rows), -1).contiguous()
+        # Laid out anew, since it reads by strides, which may be anything where a dimension has size 1.
+        rows = values.reshape(-1).reshape(values.shape[:-1].numel(), self.total)
+        sizes = self.sizes.expand(len(rows), -1).reshape(-1).reshape(len(rows), self.count)
         extreme = torch.segment_reduce(rows, reduction, lengths=sizes, axis=1, unsafe=True)
         return extreme.reshape(*values.shape[:-1], self.count)
 

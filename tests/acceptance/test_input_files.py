@@ -97,7 +97,7 @@ def test_a_name_that_says_another_format_is_another_input(runner):
         csv.writer(file).writerows([rows[0], *(row.values() for row in rows)])
     runner.run("input.path=x.csv", until="read")
     (runner.folder / "x.csv").rename(runner.folder / "x.tsv")
-    with pytest.raises(InputError, match="x.tsv has no column"):
+    with pytest.raises(InputError, match="x.tsv has its cells separated by commas"):
         runner.run("input.path=x.tsv", until="read")
 
 

@@ -171,3 +171,17 @@ def test_work_is_vectorised(name: str) -> None:
         return operations(lambda: getattr(segments, name)(argument))
 
     assert count(100_000) == count(30) < 60
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_strides_do_not_matter(dtype: torch.dtype) -> None:
+    """Rows of one value, transposed from one row, are read as they are."""
+    segments = Segments.from_sizes(torch.tensor([1]))
+    column = torch.tensor([[0.0, -1.0, 2.0]], dtype=dtype).T
+    assert column.stride() != (1, 1)
+    assert segments.argmin(column).tolist() == [[0], [0], [0]]
+    assert segments.minimum(column).tolist() == segments.maximum(column).tolist() == [[0.0], [-1.0], [2.0]]
+    assert segments.logsumexp(column).tolist() == [[0.0], [-1.0], [2.0]]
+    pairs = Segments.from_sizes(torch.tensor([2]))
+    turned = torch.tensor([[0.0, 5.0], [3.0, -1.0]], dtype=dtype).T
+    assert pairs.maximum(turned).tolist() == [[3.0], [5.0]]
