@@ -1,149 +1,18 @@
-"""Stage `evaluate` on fakes of what the store hands it."""
+"""Stage `evaluate`: which figures it writes, and over which rows."""
 
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from evaluated import make_tables, rows_of, run, with_column, written_by
 from safetensors.numpy import save
 
-from fractal_core.errors import InputError, StoreError
+from fractal_core.errors import StoreError
 from fractal_core.evaluation.metrics import auc_roc, best_threshold, f1
-from fractal_core.evaluation.stage import evaluate
-from fractal_core.store.stage import Progress, Runtime
-from fractal_core.tables import METRICS, RELIABILITY
-
-# Rows of table reliability of the last run.
-CURVES: list[dict[str, object]] = []
-
-
-class FakeInputs:
-    """Tables in memory, the file of the scorer, and a file of gold labels."""
-
-    def __init__(self, tables: dict[str, pa.Table], student: Path | None, gold: Path | None = None) -> None:
-        """Keep the tables by name."""
-        self.tables = tables
-        self.student = student
-        self.gold = gold
-
-    def sources(self, name: str) -> list[Path]:
-        """Return the file of gold labels."""
-        assert name == "gold"
-        return [self.gold] if self.gold else []
-
-    def file(self, name: str) -> Path:
-        """Return the only file there is."""
-        assert name == "student.safetensors"
-        assert self.student is not None
-        return self.student
-
-    def table(self, name: str) -> pa.Table:
-        """Return a table."""
-        return self.tables[name]
-
-
-class FakeOutputs:
-    """Collects what is written, as strict about columns, types and nulls as the store."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self.rows: list[dict[str, object]] = []
-        self.curves: list[dict[str, object]] = []
-
-    def write(self, name: str, rows: pa.Table) -> None:
-        """Check the declared names and types, and that nothing is null but what may be."""
-        table = {"metrics": METRICS, "reliability": RELIABILITY}[name]
-        assert [(f.name, f.type) for f in rows.schema] == [(f.name, f.type) for f in table.schema]
-        assert all(rows.column(column.name).null_count == 0 for column in table.columns if not column.nullable)
-        (self.rows if table is METRICS else self.curves).extend(rows.to_pylist())
-
-
-def no_progress(description: str, total: int) -> AbstractContextManager[Progress]:
-    """Fail: this stage shows no progress."""
-    raise AssertionError(description)
-
-
-def rows_of(
-    tables: dict[str, pa.Table],
-    aggregation: str = "min",
-    label_kind: str = "auto",
-    student: Path | None = None,
-    gold: Path | None = None,
-) -> dict[tuple[str, str, str, str], dict[str, object]]:
-    """Run the stage and return the rows of the table by key."""
-    outputs = FakeOutputs()
-    runtime = Runtime(device="cpu", batch_tokens=64, progress=no_progress, note=lambda text: None)
-    params = SimpleNamespace(
-        aggregation=aggregation,
-        label_kind=label_kind,
-        id="id",
-        sentence_labels="sentence_labels",
-        grades=2,
-    )
-    evaluate(FakeInputs(tables, student, gold), params, outputs, runtime)
-    for table, rows in ((RELIABILITY, outputs.curves), (METRICS, outputs.rows)):
-        keys = [tuple(row[key] for key in table.keys) for row in rows]
-        assert keys == sorted(set(keys)), "rows are in key order and none is there twice"
-    CURVES[:] = outputs.curves
-    return dict(zip(keys, outputs.rows, strict=True))
-
-
-def run(*arguments: Any, **options: Any) -> dict[tuple[str, str, str, str], tuple[float, int]]:
-    """Run the stage and return (value, rows) by key."""
-    return {key: (row["value"], row["rows"]) for key, row in rows_of(*arguments, **options).items()}
-
-
-def make_tables(seed: int = 0) -> dict[str, pa.Table]:
-    """Forty responses of one to six sentences in random splits, every fifth unlabelled, every fourth gold missing."""
-    random = np.random.default_rng(seed)
-    sizes = random.integers(1, 7, size=40)
-    names = [f"r{i}" for i in random.permutation(40)]
-    ids = np.repeat(names, sizes).tolist()
-    index = pa.array(np.concatenate([np.arange(size) for size in sizes]), pa.int32())
-    count = len(ids)
-    gold = [None if i % 4 == 0 else float(v) for i, v in enumerate(random.integers(0, 2, count))]
-    label = [None if i % 5 == 0 else float(i % 2) for i in range(40)]
-    order = random.permutation(40)
-    responses = pa.table(
-        {
-            "response_id": names,
-            "label": pa.array(label, pa.float64()),
-            "split": random.choice(["train", "dev", "test"], 40).tolist(),
-            "pair": pa.nulls(40, pa.string()),
-            "preferred": pa.nulls(40, pa.float64()),
-        }
-    )
-    score = random.random(count)
-    return {
-        # Not in the order of the sentences: rows must be matched by id.
-        "responses": responses.take(order),
-        "sentences": pa.table({"response_id": ids, "sentence_index": index, "gold": pa.array(gold, pa.float64())}),
-        "priors": pa.table(
-            {
-                "document_similarity": pa.array(random.random(count), pa.float32()),
-                "query_similarity": pa.nulls(count, pa.float32()),
-                "context_evidence": pa.array(
-                    [None if i % 3 == 0 else v for i, v in enumerate(random.normal(size=count))], pa.float32()
-                ),
-                "query_evidence": pa.nulls(count, pa.float32()),
-            }
-        ),
-        "pseudolabels": pa.table(
-            {
-                "response_id": ids,
-                "sentence_index": index,
-                "score": score,
-                "posterior": random.random(count),
-                "pseudolabel": pa.array(random.integers(0, 2, count), pa.int8()),
-            }
-        ),
-    }
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
@@ -187,12 +56,6 @@ def test_shares_give_mae() -> None:
     tables["responses"] = tables["responses"].set_column(1, "label", shares)
     level = {(method, metric) for _, level, method, metric in run(tables, "avg") if level == "response"}
     assert level == {("score", "mae")}
-
-
-def with_column(tables: dict[str, pa.Table], table: str, name: str, values: list[object], kind: pa.DataType) -> None:
-    """Replace a column of one of the tables."""
-    index = tables[table].column_names.index(name)
-    tables[table] = tables[table].set_column(index, name, pa.array(values, kind))
 
 
 def test_counts_are_compared_as_shares() -> None:
@@ -340,74 +203,6 @@ def test_the_label_of_the_response_for_each_sentence() -> None:
     assert run(tables)[("train", "sentence", "inherited_label", "auc_roc")] == (pytest.approx(value), len(used))
 
 
-@pytest.mark.parametrize("form", ["responses", "sentences", "csv", "lists", "joined"])
-def test_gold_of_a_file(form: str, tmp_path: Path) -> None:
-    """It takes the place of all gold of the input, whichever way it is written."""
-    tables = make_tables()
-    rows = [dict(row, gold=float(number % 2)) for number, row in enumerate(tables["sentences"].to_pylist())]
-    rows[3]["gold"] = None
-    path = tmp_path / ("gold.csv" if form in ("csv", "lists") else "gold.jsonl")
-    if form == "csv":
-        lines = [f"{r['response_id']},{r['sentence_index']},{'' if r['gold'] is None else r['gold']}" for r in rows]
-        path.write_text("\n".join(["response_id,sentence_index,gold", *lines]))
-    elif form == "joined":
-        # What a data frame makes of both kinds of rows: every column in each, whole numbers as floats.
-        wide = [{"id": None, "sentence_labels": None, **r, "sentence_index": float(r["sentence_index"])} for r in rows]
-        path.write_text("".join(json.dumps(row) + "\n" for row in wide))
-    elif form == "sentences":
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    else:
-        labels: dict[str, list[object]] = {}
-        for row in rows:
-            labels.setdefault(row["response_id"], []).append(row["gold"])
-        if form == "lists":
-            cells = [f'{name},"{json.dumps(given)}"' for name, given in labels.items()]
-            path.write_text("\n".join(["id,sentence_labels", *cells]))
-        else:
-            path.write_text("".join(json.dumps({"id": i, "sentence_labels": g}) + "\n" for i, g in labels.items()))
-    found = run(tables, gold=path)
-    with_column(tables, "sentences", "gold", [row["gold"] for row in rows], pa.float64())
-    assert found == run(tables)
-
-
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ({"id": "nobody", "sentence_labels": [1]}, r"no such response in the run \(id = nobody\)"),
-        ({"sentence_labels": [1]}, r"missing id \(neither id nor response_id\)"),
-        ({"id": "r1", "sentence_labels": [1] * 9}, r"not one label a sentence \(9 sentence labels for \d sentences\)"),
-        ({"id": "r1", "sentence_index": 9, "gold": 1}, r"no such sentence in the run \(sentence_index = 9, r1 has"),
-        (
-            {"id": "r1", "sentence_index": "\u00b2", "gold": 1},
-            r"no such sentence in the run \(sentence_index = \u00b2, r1",
-        ),
-        ({"id": "r1", "sentence_index": 0.5, "gold": 1}, r"no such sentence in the run \(sentence_index = 0.5, r1 has"),
-        ({"id": "r1", "sentence_index": 0, "gold": 7}, r"sentence label outside its range \(label 0 is 7"),
-        ({"id": "r1", "labels": [1]}, r"no gold labels \(neither sentence_labels nor sentence_index and gold\)"),
-    ],
-)
-def test_gold_that_does_not_fit(row: dict[str, object], message: str, tmp_path: Path) -> None:
-    """The first bad row stops the stage, with file, line and what is wrong."""
-    path = tmp_path / "gold.jsonl"
-    path.write_text("\n" + json.dumps(row))
-    with pytest.raises(InputError, match=rf"gold.jsonl:2: {message}"):
-        run(make_tables(), gold=path)
-
-
-def test_gold_that_contradicts_itself(tmp_path: Path) -> None:
-    """Two labels for a sentence are no gold: neither is taken for the other; no label takes none away."""
-    path = tmp_path / "gold.jsonl"
-    row = {"response_id": "r1", "sentence_index": 0}
-    path.write_text("".join(json.dumps({**row, "gold": gold}) + "\n" for gold in (1, 1, None)))
-    once = tmp_path / "once.jsonl"
-    once.write_text(json.dumps({**row, "gold": 1}))
-    assert run(make_tables(), gold=path) == run(make_tables(), gold=once)
-    path.write_text("".join(json.dumps({**row, "gold": gold}) + "\n" for gold in (1, 0)))
-    words = r"gold.jsonl:2: two gold labels for one sentence \(0 for sentence 0 of r1, and 1 before\)"
-    with pytest.raises(InputError, match=words):
-        run(make_tables(), gold=path)
-
-
 def test_no_labels_no_rows() -> None:
     """Without gold and response labels nothing is written."""
     tables = make_tables()
@@ -429,7 +224,7 @@ def test_tables_that_do_not_fit_are_an_error() -> None:
 def test_reliability_is_that_of_tenths_of_the_sentences() -> None:
     """Each tenth by score, its mean score and mean gold; posteriors over labelled responses alone."""
     tables = make_tables(3)
-    run(tables)
+    curves = written_by(tables).curves
     response = {row["response_id"]: row for row in tables["responses"].to_pylist()}
     for method in ("score", "posterior"):
         mine = sorted(
@@ -439,7 +234,7 @@ def test_reliability_is_that_of_tenths_of_the_sentences() -> None:
             and (method == "score" or response[s["response_id"]]["label"] is not None)
         )  # fmt: skip
         expected = [np.array(part) for part in np.array_split(np.array(mine), 10)]
-        curve = [row for row in CURVES if (row["split"], row["method"]) == ("train", method)]
+        curve = [row for row in curves if (row["split"], row["method"]) == ("train", method)]
         assert [row["rows"] for row in curve] == [len(part) for part in expected]
         assert [row["score"] for row in curve] == pytest.approx([part[:, 0].mean() for part in expected])
         assert [row["gold"] for row in curve] == pytest.approx([part[:, 1].mean() for part in expected])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from written_rows import write
 
 from fractal_core.errors import InputError
 
@@ -28,21 +26,6 @@ FULL: dict[str, Any] = PAIR | {
     "sentence_labels_b": [0.5],
 }
 PREFERENCES = {"label_kind": "preference", "aggregation": "auto"}
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> Path:
-    """Write rows in the format that the suffix says."""
-    if path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(rows), path)
-    elif path.suffix == ".csv":
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(rows[0])
-            cells = [[json.dumps(v) if isinstance(v, list) else v for v in row.values()] for row in rows]
-            writer.writerows(cells)
-    else:
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.parquet"])
