@@ -116,7 +116,8 @@ def _student_goes_on(config: RunConfig) -> str | None:
 
 # `fractal_core.reuse.KEYS_FILE` and `fractal_core.text.known.INDEX_FILE`; those modules are slow to import.
 _KEYS_FILE = "keys.parquet"
-# `fractal_core.encode.opening.STATIC_FILE`, as slow.
+# `fractal_core.priors.known_neighbours.COMPARED_FILE` and `fractal_core.encode.opening.STATIC_FILE`, as slow.
+_COMPARED_FILE = "compared.parquet"
 _STATIC_FILE = "static.safetensors"
 
 STAGES: tuple[Stage, ...] = (
@@ -174,6 +175,7 @@ STAGES: tuple[Stage, ...] = (
             "read.responses.prior": _given_prior,
         },
         writes=("priors",),
+        files=(_COMPARED_FILE,),
         libraries=("faiss-cpu", "faiss-gpu", "numpy", "pyarrow", "duckdb"),
     ),
     Stage(

@@ -2,7 +2,8 @@
 
 FAISS proposes distinct texts; the order is then decided by similarities computed again in float64, so that ties and
 rounding come out the same on every device. A row is settled when no text that FAISS did not propose could still come
-before its last neighbour; the others are searched again, twice as deep, and in the end against everything.
+before its last neighbour; the others are searched again, twice as deep, and in the end against everything. What an
+earlier result knows is compared with the sentences that are new since.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fractal_core.priors.index import SIMILARITY_ERROR
+from fractal_core.priors.known_neighbours import Known, nothing_known
 from fractal_core.priors.occurrences import Candidates, Occurrences
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ def nearest_sentences(
     count: int,
     index: Index,
     advance: Callable[[int], None] = lambda rows: None,
+    known: Known | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Find each sentence's nearest sentences among the other responses, never its own.
 
@@ -47,18 +50,21 @@ def nearest_sentences(
         count: neighbours wanted, at least 1.
         index: an index over `vectors`; if it is exact, so are the neighbours.
         advance: told how many sentences are finished.
+        known: neighbours found earlier; only with an exact index.
 
     Returns:
         [N, count] int32 sentences by descending cosine, then row order, -1 past the last candidate; [N, count] float32
         cosines in [-1, 1], NaN there. Besides these and `vectors`, memory is bounded by the block sizes.
     """
-    rows = np.full((len(text), count), -1, dtype=np.int32)
-    similarities = np.full((len(text), count), np.nan, dtype=np.float32)
+    known = known or nothing_known(len(text), count)
+    rows, similarities = known.rows.copy(), known.similarities.copy()
     if len(text) == 0:
         return rows, similarities
     where = Occurrences(text, response, len(vectors))
-    pending = where.order
-    sizes = np.unique(response, return_counts=True)[1]
+    for block, found, cosines in _closer(vectors, text, response, known, where):
+        rows[block], similarities[block] = found, cosines
+    advance(int(known.settled.sum()))
+    pending = where.order[~known.settled[where.order]]
     # Most of a sentence's nearest texts may be of its own response.
     sizes = np.unique(response, return_counts=True)[1]
     depth = count + 1 + min(64, int(np.quantile(sizes, 0.95)))
@@ -80,6 +86,31 @@ def nearest_sentences(
         pending = np.concatenate(unsettled)
         depth *= 2
     return rows, similarities
+
+
+def _closer(
+    vectors: NDArray[np.float32], text: Rows, response: Rows, known: Known, where: Occurrences
+) -> Iterator[tuple[Rows, NDArray[np.int32], NDArray[np.float32]]]:
+    """Yield blocks of settled rows that a new sentence may be near to, with their neighbours as they are now."""
+    fresh = np.unique(text[known.fresh])
+    settled = where.order[known.settled[where.order]]
+    last = known.similarities[:, -1] - SIMILARITY_ERROR
+    step = max(1, min(BLOCK_ROWS, BLOCK_CELLS // max(len(fresh), 1)))
+    for low in range(0, len(settled), step):
+        block = settled[low : low + step]
+        queries, query = np.unique(text[block], return_inverse=True)
+        cosine = (vectors[queries] @ vectors[fresh].T)[query]
+        # Without a last neighbour (NaN) every other sentence is one.
+        row, column = np.nonzero(~(cosine < last[block, None]))
+        changed, owner = np.unique(row, return_inverse=True)
+        block = block[changed]
+        before, slot = np.nonzero(known.rows[block] >= 0)
+        proposed = np.concatenate([fresh[column], text[known.rows[block][before, slot]]])
+        once = np.unique(np.concatenate([owner, before]) * len(vectors) + proposed)
+        owners, texts = once // len(vectors), once % len(vectors)
+        pairs = Candidates(owners, texts, _cosines(vectors, text[block][owners], texts))
+        found, cosines, _ = where.nearest(pairs, response[block], known.rows.shape[1])
+        yield block, found, cosines
 
 
 Block = tuple["Rows", Candidates, "NDArray[np.float32]"]

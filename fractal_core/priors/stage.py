@@ -14,6 +14,14 @@ from fractal_core.priors.column import column_prior
 from fractal_core.priors.correlation import response_correlation
 from fractal_core.priors.evidence_prior import EvidenceStandardiser, comparisons, feature_matrix
 from fractal_core.priors.index import build_index
+from fractal_core.priors.known_neighbours import (
+    COMPARED_FILE,
+    find_known,
+    nothing_known,
+    save_compared,
+    sentence_ids,
+    vector_digests,
+)
 from fractal_core.priors.neighbours import nearest_sentences
 from fractal_core.priors.similarity import similarity_prior
 from fractal_core.priors.sql_prior import sql_prior
@@ -69,8 +77,9 @@ def priors(inputs: Inputs, params: PriorsParams, outputs: Outputs, runtime: Runt
     by_query = _sql_prior(params.sql, inputs, table, runtime) if params.sql.strip() else unknown
     table = table.append_column("sql_prior", pa.array(by_query, from_pandas=True))
     table = table.append_column("best_chunk", evidence.column("best_chunk"))
-    neighbours, cosines = _neighbours(vectors, text, response, params, runtime)
-    _write(table, neighbours, cosines, outputs)
+    ids = sentence_ids(table.column("response_id"), table.column("sentence_index"))
+    neighbours, cosines = _neighbours(inputs, outputs, ids, (vectors, text, response), params, runtime)
+    _write(table, ids, neighbours, cosines, outputs)
 
 
 def _response_numbers(sentences: pa.Table) -> NDArray[np.int64]:
@@ -132,31 +141,44 @@ def _note_coverage(source: str, values: NDArray[np.float32], runtime: Runtime) -
 
 
 def _neighbours(
-    vectors: NDArray[np.float32],
-    text: NDArray[np.int64],
-    response: NDArray[np.int64],
+    inputs: Inputs,
+    outputs: Outputs,
+    ids: pa.Array[Any],
+    what: tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]],
     params: PriorsParams,
     runtime: Runtime,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Find neighbours given the ids of sentences and, as `nearest_sentences` has them, vectors, texts and responses."""
+    vectors, text, response = what
+    known = nothing_known(len(text), params.neighbours)
+    digests = vector_digests(vectors, text) if params.neighbours else vector_digests(vectors[:0], text[:0])
     if params.neighbours == 0 or len(text) == 0:
-        return np.empty((len(text), 0), dtype=np.int32), np.empty((len(text), 0), dtype=np.float32)
+        save_compared(digests, outputs.file(COMPARED_FILE), exact=True)
+        return known.rows, known.similarities
     index = build_index(vectors, params.index, device=runtime.device)
     if index.summary:
         runtime.note(index.summary)
+    save_compared(digests, outputs.file(COMPARED_FILE), exact=index.exact)
+    if index.exact:
+        known = find_known(inputs.earlier(), ids, digests, params.neighbours)
     with runtime.progress("neighbours", len(text)) as progress:
-        return nearest_sentences(vectors, text, response, params.neighbours, index, progress.advance)
+        return nearest_sentences(vectors, text, response, params.neighbours, index, progress.advance, known)
 
 
-def _write(table: pa.Table, neighbours: NDArray[np.int32], cosines: NDArray[np.float32], outputs: Outputs) -> None:
+def _write(
+    table: pa.Table,
+    ids: pa.Array[Any],
+    neighbours: NDArray[np.int32],
+    cosines: NDArray[np.float32],
+    outputs: Outputs,
+) -> None:
     """Write the table in blocks, so that the ids of neighbours are text for one block at a time."""
-    parts: list[Any] = [table.column(key).cast(pa.large_string()).combine_chunks() for key in KEYS]
-    ids = pc.binary_join_element_wise(*parts, pa.scalar("#", pa.large_string()))
     step = max(1, BLOCK_NEIGHBOURS // max(neighbours.shape[1], 1))
     for low in range(0, max(table.num_rows, 1), step):
         rows, values = neighbours[low : low + step], cosines[low : low + step]
         real = rows >= 0
         starts = pa.array(np.append(0, np.cumsum(real.sum(axis=1))), pa.int32())
-        names = ids.take(pa.array(rows[real])).cast(pa.string())
+        names = ids.take(pa.array(rows[real], pa.int32())).cast(pa.string())
         block = table.slice(low, step)
         block = block.append_column("neighbour_ids", pa.ListArray.from_arrays(starts, names))
         block = block.append_column(

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +49,10 @@ class FakeInputs:
         """Count rows."""
         return self.tables[name].num_rows
 
+    def earlier(self) -> list[Any]:
+        """Return nothing: the stage has not run before."""
+        return []
+
     def file(self, name: str) -> Path:
         """Fail: this stage reads no files."""
         raise AssertionError(name)
@@ -62,6 +68,7 @@ class FakeOutputs:
     def __init__(self) -> None:
         """Start empty."""
         self.blocks: list[pa.Table] = []
+        self.folder = TemporaryDirectory()
 
     def write(self, name: str, rows: pa.Table | pa.RecordBatch) -> None:
         """Check the declared names and types, and that nothing required is null."""
@@ -72,8 +79,9 @@ class FakeOutputs:
         self.blocks.append(rows)
 
     def file(self, name: str) -> Path:
-        """Fail: this stage writes no files."""
-        raise AssertionError(name)
+        """Return where the one file goes that this stage writes."""
+        assert name == "compared.parquet"
+        return Path(self.folder.name) / name
 
     def scratch(self, name: str) -> Path:
         """Fail: this stage needs no temporary file."""
