@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _NAMED = 3
+_REASONS = 3
 _DOING = "The results cannot be used: "
 
 
@@ -108,9 +109,10 @@ def find_results(
     plan = make_plan(workspace, config, until=until)
     if not is_current(plan):
         step = next(step for step in plan if step.decision != "reuse")
+        more = f"; {len(step.reasons) - _REASONS} more" if len(step.reasons) > _REASONS else ""
         raise StoreError(
-            f"The results of {path} are not there or stale: stage {step.stage} would run ({'; '.join(step.reasons)}); "
-            f"run `fractal run {path}` first."
+            f"The results of {path} are not there or stale: stage {step.stage} would run "
+            f"({'; '.join(step.reasons[:_REASONS])}{more}); run `fractal run {path}` first."
         )
     wanted = {step.stage: step.artefact.fingerprint for step in plan if step.artefact is not None}
     found = [run for run in runs if run.state == "completed" and wanted.items() <= run.fingerprints().items()]

@@ -43,6 +43,7 @@ def summarise(workspace: Workspace, run: RunRecord) -> dict[str, Any]:
     counts = {name: rows for artefact in artefacts.values() for name, rows in artefact.rows_out.items()}
     export = artefacts.get("export")
     directory = run.config.get("export", {}).get("directory")
+    of_pairs = run.config.get("input", {}).get("label_kind") == "preference"
     return {
         "run_id": run.run_id,
         "state": run.state,
@@ -59,7 +60,7 @@ def summarise(workspace: Workspace, run: RunRecord) -> dict[str, Any]:
         "reject_reasons": _reject_reasons(artefacts.get("read")),
         "sentence_auc": _figures_of(artefacts.get("evaluate"), "sentence", "auc_roc"),
         "sentence_mae": _figures_of(artefacts.get("evaluate"), "sentence", "mae"),
-        "preference_accuracy": _figures_of(artefacts.get("evaluate"), "response", "accuracy"),
+        "preference_accuracy": _figures_of(artefacts.get("evaluate") if of_pairs else None, "response", "accuracy"),
         "labels": None if export is None else (f"{directory}/{NAME}" if directory else str(export.path(NAME))),
         "workspace": str(workspace.root),
     }  # fmt: skip

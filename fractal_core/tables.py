@@ -227,7 +227,7 @@ METRICS = Table(
         Column(
             "threshold",
             pa.float64(),
-            "accuracy, f1: the value from which on a sentence counts as positive; for f1 that of the best f1 on dev.",
+            "accuracy, f1: the value from which on a row counts as positive, that of the best one on dev (else 0.5).",
             nullable=True,
         ),
     ),

@@ -70,7 +70,7 @@ def test_pairs_have_no_aggregation(tmp_path):
     assert not (tmp_path / "fractal.toml").exists()
 
 
-def _summary_of(metrics, monkeypatch):
+def _summary_of(metrics, monkeypatch, kind="binary"):
     """Return what is printed of a run whose stage `evaluate` wrote some rows of metrics."""
     names = ("split", "level", "method", "metric", "value")
     rows = [dict(zip(names, row, strict=True)) for row in metrics]
@@ -79,7 +79,7 @@ def _summary_of(metrics, monkeypatch):
     stage = SimpleNamespace(
         stage="evaluate", fingerprint="f", reused=False, reason="", seconds=0.0, rows_in=0, rows_out={}, notes=[]
     )
-    record = SimpleNamespace(stages=[stage], config={}, run_id="r", state="completed")
+    record = SimpleNamespace(stages=[stage], config={"input": {"label_kind": kind}}, run_id="r", state="completed")
     summary = summarise(SimpleNamespace(root="w"), record)
     output = io.StringIO()
     print_summary(summary, Console(file=output, width=200))
@@ -93,10 +93,13 @@ def test_summary_of_preferences(monkeypatch):
         ("test", "response", "score", "accuracy", 0.625),
         ("test", "sentence", "score", "accuracy", 0.9),
     ]
-    summary, text = _summary_of(metrics, monkeypatch)
+    summary, text = _summary_of(metrics, monkeypatch, "preference")
     assert summary["preference_accuracy"] == [{"split": "test", "score": 0.625}, {"split": "dev", "score": 0.5}]
     assert "preferences predicted rightly on test: score 0.625\n" in text
     assert "0.900" not in text
+    summary, text = _summary_of(metrics, monkeypatch)
+    assert summary["preference_accuracy"] == []
+    assert "0.625" not in text
 
 
 def test_summary_of_grades(monkeypatch):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -33,16 +33,23 @@ ORDINAL: dict[str, dict[str, Metric]] = {
     "pseudolabel": {"mae": mae},
 }
 REAL: dict[str, dict[str, Metric]] = {**GRADED, "pseudolabel": {"mae": mae}}
+# Those that need to know from which value on a row counts as positive.
+AT_THRESHOLD: dict[str, Callable[[NDArray[np.float64], NDArray[np.float64], float], float]] = {
+    "accuracy": accuracy,
+    "f1": f1,
+}
+_HALF = 0.5
 NEEDS_RESPONSE_LABEL = ("posterior", "pseudolabel", INHERITED)
 
 _INTERVALS: dict[str, Weighted] = {
     "auc_roc": bootstrap.auc_roc,
     "auc_pr": bootstrap.auc_pr,
     "ece": bootstrap.ece,
-    "accuracy": bootstrap.mean_of(lambda gold, values: ((values >= 0.5) == (gold == 1)).astype(np.float64)),
+    "accuracy": bootstrap.accuracy_at(_HALF),
     "mae": bootstrap.mean_of(lambda gold, values: np.abs(gold - values)),
     "log_loss": bootstrap.mean_of(log_losses),
 }
+_INTERVALS_AT: dict[str, Callable[[float], Weighted]] = {"accuracy": bootstrap.accuracy_at, "f1": bootstrap.f1_at}
 
 
 class Figure(NamedTuple):
@@ -71,7 +78,7 @@ def sentence_figures(
     binary: bool,
     kind: SettledKind = "binary",
     owner: NDArray[np.int64] | None = None,
-    thresholds: Mapping[str, float] | None = None,
+    thresholds: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Iterator[Figure]:
     """Yield the figures of every method against gold sentence labels; of one that is no column of ours, its order only.
 
@@ -88,8 +95,8 @@ def sentence_figures(
         kind: what the response labels are. Grades ("ordinal") are ranked by whether they are more than 0 and compared
             by `mae` with expected grades; "real" values by `mae` alone.
         owner: [N] int64, the response of each sentence, for intervals; None for none.
-        thresholds: method -> value from which on a sentence is taken for positive, for `f1`; it must not have been
-            chosen on these rows.
+        thresholds: method -> metric -> value from which on a sentence is taken for positive, for those of
+            `AT_THRESHOLD`; it must not have been chosen on these rows. Without one the accuracy of scores is at 0.5.
     """
     if kind == "ordinal":
         own, others = ORDINAL, RANKING
@@ -104,9 +111,9 @@ def sentence_figures(
         rows = ~np.isnan(gold) & ~np.isnan(values)
         if method in NEEDS_RESPONSE_LABEL:
             rows &= labelled
-        threshold = (thresholds or {}).get(method) if "auc_roc" in metrics else None
+        at = (thresholds or {}).get(method, {}) if "auc_roc" in metrics else {}
         of_rows = None if owner is None else owner[rows]
-        yield from measured("sentence", method, metrics, gold[rows], values[rows], of_rows, threshold)
+        yield from measured("sentence", method, metrics, gold[rows], values[rows], of_rows, at)
 
 
 def measured(
@@ -116,7 +123,7 @@ def measured(
     gold: NDArray[np.float64],
     values: NDArray[np.float64],
     owner: NDArray[np.int64] | None,
-    threshold: float | None,
+    at: Mapping[str, float],
 ) -> Iterator[Figure]:
     """Yield the figures of one method.
 
@@ -127,20 +134,21 @@ def measured(
         gold: float64 [N], without NaN.
         values: float64 [N], likewise.
         owner: int64 [N], what is resampled together for intervals; None for no intervals.
-        threshold: from which value on to take a row for positive, for `f1`; None for no `f1`.
+        at: from which value on to take a row for positive, for those of `AT_THRESHOLD` that are wanted.
     """
     positive = (gold > 0).astype(np.float64)
     both = len(gold) > 0 and positive.min() < positive.max()
     for metric, function in metrics.items():
         # Average precision over positives alone is 1 whatever the scores: no figure.
-        if metric in RANKING and not both:
+        if metric in at or (metric in RANKING and not both):
             continue
         target = positive if metric in RANKING else gold
         value = function(target, values)
         if not np.isnan(value):
             low, high = (None, None) if owner is None else bootstrap.interval(_INTERVALS[metric], target, values, owner)
-            yield Figure(level, method, metric, value, len(gold), low, high, 0.5 if metric == "accuracy" else None)
-    if threshold is not None and len(gold) and not np.isnan(value := f1(positive, values, threshold)):
-        measure = bootstrap.f1_at(threshold)
-        low, high = (None, None) if owner is None else bootstrap.interval(measure, positive, values, owner)
-        yield Figure(level, method, "f1", value, len(gold), low, high, threshold)
+            yield Figure(level, method, metric, value, len(gold), low, high, _HALF if metric == "accuracy" else None)
+    for metric, threshold in at.items():
+        if len(gold) and not np.isnan(value := AT_THRESHOLD[metric](positive, values, threshold)):
+            measure = _INTERVALS_AT[metric](threshold)
+            low, high = (None, None) if owner is None else bootstrap.interval(measure, positive, values, owner)
+            yield Figure(level, method, metric, value, len(gold), low, high, threshold)

@@ -99,6 +99,11 @@ def mean_of(contribution: Callable[[Numbers, Numbers], Numbers]) -> Weighted:
     return measure
 
 
+def accuracy_at(threshold: float) -> Weighted:
+    """Return the weighted accuracy of taking values from a threshold on for positive."""
+    return mean_of(lambda gold, values: ((values >= threshold) == (gold == 1)).astype(np.float64))
+
+
 def f1_at(threshold: float) -> Weighted:
     """Return the weighted F1 of taking values from a threshold on for positive."""
 

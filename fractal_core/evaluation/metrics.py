@@ -57,19 +57,20 @@ def auc_pr(gold: Numbers, scores: Numbers) -> float:
     return float((gained * precision).sum() / positives)
 
 
-def accuracy(gold: Numbers, scores: Numbers) -> float:
-    """Return the share of rows on the right side of 0.5; a score of exactly 0.5 counts as positive.
+def accuracy(gold: Numbers, scores: Numbers, threshold: float = 0.5) -> float:
+    """Return the share of rows on the right side of a threshold; a score of exactly that counts as positive.
 
     Args:
         gold: [N], 0 or 1.
-        scores: [N], probabilities or labels in [0, 1].
+        scores: [N], any finite numbers; at 0.5 probabilities or labels in [0, 1].
+        threshold: the lowest score that counts as positive.
 
     Returns:
         A number in [0, 1]; NaN without rows.
     """
     if len(gold) == 0:
         return float("nan")
-    return float(((np.asarray(scores) >= 0.5) == (np.asarray(gold) == 1)).mean())
+    return float(((np.asarray(scores) >= threshold) == (np.asarray(gold) == 1)).mean())
 
 
 def f1(gold: Numbers, scores: Numbers, threshold: float) -> float:
@@ -88,23 +89,24 @@ def f1(gold: Numbers, scores: Numbers, threshold: float) -> float:
     return 2.0 * int((positive & said).sum()) / below if below else float("nan")
 
 
-def best_threshold(gold: Numbers, scores: Numbers) -> float | None:
-    """Return the score from which on to take rows for positive so that F1 is largest; of several the highest.
+def best_thresholds(gold: Numbers, scores: Numbers) -> dict[str, float]:
+    """Return from which score on to take rows for positive so that a metric is largest; of several the highest.
 
     Args:
         gold: [N], 0 or 1.
         scores: [N], any finite numbers.
 
     Returns:
-        One of the scores; None unless both classes are present.
+        For "accuracy" and "f1" one of the scores; nothing unless both classes are present.
     """
     positive = np.asarray(gold) == 1
     if positive.all() or not positive.any():
-        return None
+        return {}
     value, level, size = np.unique(scores, return_inverse=True, return_counts=True)
     hits = np.cumsum(np.bincount(level, weights=positive, minlength=len(size))[::-1])
     said = np.cumsum(size[::-1])
-    return float(value[::-1][np.argmax(2.0 * hits / (said + positive.sum()))])
+    measured = {"accuracy": 2.0 * hits - said, "f1": 2.0 * hits / (said + positive.sum())}
+    return {name: float(value[::-1][np.argmax(values)]) for name, values in measured.items()}
 
 
 def mae(gold: Numbers, scores: Numbers) -> float:

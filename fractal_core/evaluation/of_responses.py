@@ -27,7 +27,7 @@ def response_figures(
     binary: bool,
     kind: SettledKind = "binary",
     intervals: bool = False,
-    thresholds: Mapping[str, float] | None = None,
+    thresholds: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Iterator[Figure]:
     """Yield the figures of aggregated scores and priors against response labels.
 
@@ -48,8 +48,8 @@ def response_figures(
         if method == "score" and (aggregation == "avg" or graded):
             metrics["mae"] = mae
         owner = np.flatnonzero(rows) if intervals else None
-        threshold = (thresholds or {}).get(method) if ranking else None
-        yield from measured("response", method, metrics, label[rows], values[rows], owner, threshold)
+        at = (thresholds or {}).get(method, {}) if ranking else {}
+        yield from measured("response", method, metrics, label[rows], values[rows], owner, at)
 
 
 def preference_figures(

@@ -11,7 +11,7 @@ import pyarrow as pa
 from fractal_core.evaluation.columns import aggregation_used, check_same_sentences, floats, numbers, response_rows
 from fractal_core.evaluation.figures import NEEDS_RESPONSE_LABEL, Figure, is_binary, sentence_figures
 from fractal_core.evaluation.gold import read_gold
-from fractal_core.evaluation.metrics import best_threshold
+from fractal_core.evaluation.metrics import best_thresholds
 from fractal_core.evaluation.of_responses import aggregate, preference_figures, response_figures
 from fractal_core.evaluation.reliability import tenths
 from fractal_core.label_kinds import INHERITED, settled_kind
@@ -63,9 +63,10 @@ def evaluate(inputs: Inputs, params: EvaluateParams, outputs: Outputs, runtime: 
     priors, and posterior, pseudo-label, and the response's own label for each of its sentences. The last three use the
     label of the sentence's own response, so they are taken over labelled responses only and say nothing about responses
     without a label. Response level: the hard minimum, maximum or mean of the scores and priors against the label (a
-    count as a share of the sentences); of pairs, whether the better one scores higher. `f1` is at the threshold that is
-    best on dev, and not taken there. Intervals are 95 % bootstrap intervals over responses (or pairs). Column `rows` is
-    the number of rows, or pairs, a figure is taken over.
+    count as a share of the sentences); of pairs, whether the better one scores higher. Accuracy and F1 are at the
+    thresholds that are best for them on dev, and not taken there, but for the accuracy of scores, which is then at 0.5,
+    and pseudo-labels, which need none. Intervals are 95 % bootstrap intervals over responses (or pairs). Column `rows`
+    is the number of rows, or pairs, a figure is taken over.
 
     Gold labels of a file (source "gold") take the place of those of the input, all of them.
 
@@ -160,14 +161,12 @@ def _curves(
 
 def _thresholds(
     gold: NDArray[np.float64], methods: dict[str, NDArray[np.float64]], rows: NDArray[np.bool_]
-) -> dict[str, float]:
-    """Return the values from which on F1 is best on some rows; none for a method that these rows do not tell of."""
+) -> dict[str, dict[str, float]]:
+    """Return by method and metric the best threshold on some rows; none for a method that these do not tell of."""
     found = {}
     for name, values in methods.items():
         known = rows & ~np.isnan(gold) & ~np.isnan(values)
-        best = best_threshold((gold[known] > 0).astype(np.float64), values[known])
-        if best is not None:
-            found[name] = best
+        found[name] = best_thresholds((gold[known] > 0).astype(np.float64), values[known])
     return found
 
 

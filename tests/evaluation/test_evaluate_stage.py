@@ -12,7 +12,7 @@ from evaluated import make_tables, rows_of, run, with_column, written_by
 from safetensors.numpy import save
 
 from fractal_core.errors import StoreError
-from fractal_core.evaluation.metrics import auc_roc, best_threshold, f1
+from fractal_core.evaluation.metrics import accuracy, auc_roc, best_thresholds, f1
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
@@ -94,7 +94,7 @@ def test_grades() -> None:
     found = {key[1:] for key in run(tables, "max", "ordinal")}
     assert {(level, metric) for level, method, metric in found if method == "score"} == {
         ("response", "mae"), ("sentence", "mae"), ("sentence", "auc_roc"), ("sentence", "auc_pr"),
-        ("sentence", "f1"),
+        ("sentence", "f1"), ("sentence", "accuracy"),
     }  # fmt: skip
     assert ("sentence", "pseudolabel", "mae") in found
     assert ("sentence", "document_similarity", "auc_roc") in found
@@ -169,8 +169,8 @@ def test_every_prior_that_can_be_seen_is_measured() -> None:
     assert figures[("train", "sentence", "another", "auc_roc")] == figures[("train", "sentence", "score", "auc_roc")]
 
 
-def test_f1_is_at_the_threshold_of_dev() -> None:
-    """It is the best on dev and not taken there; figures have intervals around them."""
+def test_accuracy_and_f1_are_at_the_thresholds_of_dev() -> None:
+    """Each is at the one that is best for it on dev and not taken there; figures have intervals around them."""
     tables = make_tables(2)
     found = rows_of(tables)
     split = {row["response_id"]: row["split"] for row in tables["responses"].to_pylist()}
@@ -180,14 +180,17 @@ def test_f1_is_at_the_threshold_of_dev() -> None:
         if s["gold"] is not None
     ]
     of = {name: np.array([row[1:] for row in sentences if row[0] == name]).T for name in ("train", "dev", "test")}
-    threshold = best_threshold(*of["dev"])
-    for name in ("train", "test"):
-        row = found[(name, "sentence", "score", "f1")]
-        assert row["threshold"] == threshold
-        assert row["value"] == pytest.approx(f1(*of[name], threshold))
-    assert not [key for key in found if key[0] == "dev" and key[-1] == "f1"]
-    assert found[("test", "sentence", "score", "accuracy")]["threshold"] == 0.5
-    assert {key[1] for key in found if key[-1] == "f1"} == {"sentence", "response"}
+    best = best_thresholds(*of["dev"])
+    for metric, function in {"f1": f1, "accuracy": accuracy}.items():
+        for name in ("train", "test"):
+            row = found[(name, "sentence", "score", metric)]
+            assert row["threshold"] == best[metric] != 0.5
+            assert row["value"] == pytest.approx(function(*of[name], best[metric]))
+            assert row["low"] <= row["value"] <= row["high"]
+        assert {key[1] for key in found if key[-1] == metric} == {"sentence", "response"}
+        assert (("test", "sentence", "document_similarity", metric)) in found
+    on_dev = {key[1:]: row["threshold"] for key, row in found.items() if key[0] == "dev" and row["threshold"]}
+    assert on_dev == {("sentence", method, "accuracy"): 0.5 for method in ("score", "pseudolabel")}
     inside = [row["low"] <= row["value"] <= row["high"] for row in found.values() if row["metric"] == "auc_roc"]
     assert len(inside) > 10
     assert all(inside)

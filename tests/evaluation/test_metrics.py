@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fractal_core.evaluation.metrics import accuracy, auc_pr, auc_roc, best_threshold, ece, f1, log_loss, mae
+from fractal_core.evaluation.metrics import accuracy, auc_pr, auc_roc, best_thresholds, ece, f1, log_loss, mae
 
 # Few distinct scores, so that ties are common.
 samples = st.lists(
@@ -139,13 +139,18 @@ def test_ece_of_known_forecasts() -> None:
 
 
 @given(samples)
-def test_best_threshold_is_best(sample) -> None:
-    """No score as threshold has a larger F1, and F1 is that of precision and recall."""
+def test_best_thresholds_are_best(sample) -> None:
+    """No score as threshold has a larger F1 or accuracy, and F1 is that of precision and recall."""
     gold, scores = sample
-    found = best_threshold(gold, scores)
+    best = best_thresholds(gold, scores)
     if gold.min() == gold.max():
-        assert found is None
+        assert best == {}
         return
+    right = {threshold: np.mean([(s >= threshold) == (g == 1) for g, s in zip(gold, scores, strict=True)])
+             for threshold in scores}  # fmt: skip
+    assert best["accuracy"] == max(threshold for threshold in right if right[threshold] == max(right.values()))
+    assert accuracy(gold, scores, best["accuracy"]) == pytest.approx(max(right.values()))
+    found = best["f1"]
     assert f1(gold, scores, found) == max(f1(gold, scores, threshold) for threshold in scores)
     said = scores >= found
     precision, recall = gold[said].mean(), said[gold == 1].mean()

@@ -29,6 +29,22 @@ def test_a_narrow_table(metric: str) -> None:
     assert lines[-1].endswith("best on dev.") == (metric == "f1")
 
 
+@pytest.mark.parametrize(
+    ("width", "shown"), [(200, "0.500 (0.400-0.600)"), (80, ".40-.60"), (60, "A wider terminal shows")]
+)
+def test_intervals_go_where_they_fit(width: int, shown: str) -> None:
+    """Beside the figures, below them, or nowhere with a line that says so."""
+    console = Console(file=io.StringIO(), width=width)
+    metrics = ("auc_roc", "auc_pr", "f1", "accuracy", "log_loss", "ece")
+    rows = [{**figure("sentence", metric), "method": "document_similarity"} for metric in metrics]
+    print_figures(rows, [], console)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert [part for part in ("0.500 (0.400-0.600)", ".40-.60", "A wider terminal shows") if part in text] == [shown]
+    if width >= 80:
+        assert text.count("0.500") == len(metrics)
+
+
 def test_reliability_of_scores() -> None:
     """Tenths of a split stand below its figures: mean scores above mean gold labels; posteriors are left out."""
     console = Console(file=io.StringIO(), width=200)
