@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +23,9 @@ STANDARD = Path("-")
 def score(
     config: ConfigPath,
     files: Annotated[
-        list[Path], typer.Argument(help="Files or folders of responses; - for JSON lines.", show_default=False)
-    ],
+        list[Path] | None,
+        typer.Argument(help="Files or folders of responses; - or none for JSON lines on standard input."),
+    ] = None,
     file: Annotated[
         Path | None,
         typer.Option("--output", "-o", help=".parquet or .jsonl; JSON lines on standard output."),
@@ -45,6 +47,10 @@ def score(
 
     del debug
     store = open_workspace(workspace, create=False)
+    if not files:
+        if sys.stdin.isatty():
+            raise UsageError("No responses are given; name files of them, or pipe JSON lines in.")
+        files = [STANDARD]
     if STANDARD in files and len(files) > 1:
         raise UsageError(f"{STANDARD} is standard input, which is scored by itself; name files, or {STANDARD} alone.")
     target = None if file == STANDARD else file

@@ -88,7 +88,8 @@ def in_words(said: dict[str, Any]) -> str:
     words = f"Scored {said['sentences']:,} sentences of {said['responses']:,} responses by run {said['run_id']}{where}."
     if said["rejected"]:
         kept = f"; they are in {said['rejects']}" if said["rejects"] else ""
-        words += f" {said['rejected']:,} rows cannot be scored ({_in_words(Counter(said['reasons']))}){kept}."
+        rows = f"{said['rejected']:,} of {said['rejected'] + said['responses']:,} rows"
+        words += f" {rows} cannot be scored ({_in_words(Counter(said['reasons']))}){kept}."
     return words
 
 

@@ -167,7 +167,7 @@ def test_bad_and_repeated_rows(runner, reporter, tmp_path):
         ("new.jsonl", 4, "label outside its range"),
     ]
     assert in_words(said).endswith(
-        "2 rows cannot be scored (1 x response is not text; 1 x label outside its range); "
+        "2 of 4 rows cannot be scored (1 x response is not text; 1 x label outside its range); "
         f"they are in {tmp_path / '_out.jsonl.rejects.jsonl'}."
     )
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
@@ -216,7 +216,8 @@ def test_command(again, tmp_path, monkeypatch):
     monkeypatch.chdir(again.folder)
     text = "".join(json.dumps({"response": row["response"], "context": row["context"]}) + "\n" for row in again.rows())
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-    streamed = CliRunner().invoke(app, ["score", "fractal.toml", "-"], input=text, catch_exceptions=False)
+    streamed = CliRunner().invoke(app, ["score", "fractal.toml"], input=text, catch_exceptions=False)
+    assert CliRunner().invoke(app, ["score", "fractal.toml", "-"], input=text).stdout == streamed.stdout
     lines = [json.loads(line) for line in streamed.stdout.splitlines()]
     assert len({line["response_id"] for line in lines}) == 24
     (tmp_path / "in.jsonl").write_text(text, encoding="utf-8")
