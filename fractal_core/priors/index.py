@@ -1,4 +1,7 @@
-"""FAISS: exact and approximate search for the nearest vectors by inner product, on the CPU or a GPU."""
+"""Exact and approximate search for the nearest vectors by inner product, with FAISS, on the CPU or a GPU.
+
+On a GPU that the installed FAISS cannot use (its usual package is for CPUs) PyTorch searches, exactly.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fractal_core.errors import StoreError
+from fractal_core.priors.torch_search import tiled_search
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,8 +57,9 @@ def build_index(vectors: NDArray[np.float32], kind: str, *, device: str, flat_li
 
     Args:
         vectors: [T, D] float32 of length 1, C-contiguous, may be memory-mapped: a flat index on the CPU copies nothing.
-        kind: "flat" is exact, "ivf" approximate and faster, "auto" is flat up to `flat_limit` vectors.
-        device: "cuda" searches on the GPU if FAISS sees one.
+        kind: "flat" is exact, "ivf" approximate and faster, "auto" is flat up to `flat_limit` vectors, and for any
+            number on a GPU that FAISS cannot use.
+        device: "cuda" searches on the GPU.
         flat_limit: most vectors for which "auto" searches exactly.
 
     Raises:
@@ -62,6 +67,8 @@ def build_index(vectors: NDArray[np.float32], kind: str, *, device: str, flat_li
     """
     faiss = load_faiss()
     gpu = device == "cuda" and hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+    if device == "cuda" and not gpu and kind != "ivf":
+        return Index(len(vectors), True, tiled_search(vectors, device))
     if kind == "ivf" or (kind == "auto" and len(vectors) > flat_limit):
         return _ivf(faiss, vectors, gpu)
     return _flat(faiss, vectors, gpu)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from fractal_core.text.labels import LabelRule
     from fractal_core.text.records import RawRow
 
-# Texts of a batch, after which it is full: as many as stage embed compares at once.
-BATCH_CHARACTERS = 250_000
+# Texts of a batch, after which it is full: few, so that many responses take no more memory than some.
+BATCH_CHARACTERS = 60_000
 _STANDARD_INPUT = "standard input"
 
 

@@ -43,7 +43,7 @@ KEYS = ("response_id", "sentence_index")
 _ANSWERS = (
     "score", "posterior", "pseudolabel", "confidence", "spread", "agrees", "grade_posteriors",
 )  # fmt: skip
-_HELD_BYTES = 64 * 1024**2
+_HELD_BYTES = 16 * 1024**2
 _WHOLE: Any = 1 << 62
 
 
