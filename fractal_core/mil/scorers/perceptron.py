@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import gelu
 
+from fractal_core.mil.scorers.products import affine
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -85,10 +87,10 @@ class Perceptron:
         """Return the output of every member for every row, [M, rows]."""
         weights, bias = parameters["weights.0"], parameters["bias.0"]
         # All members read the same rows: their first layers are one matrix.
-        hidden = gelu(torch.addmm(bias.flatten()[:, None], weights.flatten(0, 1), rows.T))
+        hidden = gelu(affine(bias.flatten(), weights.flatten(0, 1), rows.T))
         hidden = hidden.reshape(*bias.shape, len(rows))
         for layer in range(1, len(self.hidden)):
             weights, bias = parameters[f"weights.{layer}"], parameters[f"bias.{layer}"]
-            hidden = gelu(torch.baddbmm(bias[:, :, None], weights, hidden))
+            hidden = gelu(affine(bias, weights, hidden))
         weights, bias = parameters["weights"], parameters["bias"]
         return torch.baddbmm(bias[:, None, None], weights[:, None, :], hidden).squeeze(1)
