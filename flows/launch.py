@@ -11,9 +11,11 @@ from typing import Any, Literal
 from flows.stopping import stopping_at_once
 from fractal_core.config import RunConfig
 from fractal_core.config_loading import load_config
+from fractal_core.encode.uncollected import uncollected
 from fractal_core.planning import StagePlan, is_current, make_plan
 from fractal_core.progress import Reporter, reporting
 from fractal_core.recording import reuse_all
+from fractal_core.runtime import make_runtime
 from fractal_core.store.artefact import DamagedArtefactError
 from fractal_core.store.canonical import canonical_json, digest
 from fractal_core.store.failures import check_writable, storage_error, storing
@@ -140,25 +142,24 @@ def _run_alone(
 
 
 def _start_flow(request: Request, workspace: Workspace, config: RunConfig, reporter: Reporter) -> str:
-    """Import Prefect and everything heavy, and run the flow in this process."""
+    """Start Prefect's server, import meanwhile what is heavy, and run the flow in this process."""
     from flows.environment import prepare_prefect
     from flows.orphans import start_guard, stop_orphan_servers
+    from flows.run_server import start_run_server, talking_to
 
     prepare_prefect(workspace.prefect, debug=request.debug)
     if config.runtime.device == "cuda":
-        from fractal_core.runtime import make_runtime
-
         make_runtime(config.runtime, reporter)  # says that there is no GPU before a server is started
     reporter.line("starting Prefect ...")
     stop_orphan_servers()
     start_guard()
-    from flows.label import label
-    from flows.settling import settle_flow_runs
-
-    unsettled = [run.flow_run_id for run in list_runs(workspace) if run.state == "interrupted" and run.flow_run_id]
     with storing("The run was stopped", workspace.root):
-        # Two servers that make one database at the same time fail.
-        with lock(workspace.locks / "prefect.lock", reporter.line, doing="starting Prefect"):
+        server = start_run_server(workspace, reporter.line)
+        with uncollected():
+            make_runtime(config.runtime, reporter)
+            from flows.label import label
+            from flows.settling import settle_flow_runs
+        unsettled = [run.flow_run_id for run in list_runs(workspace) if run.state == "interrupted" and run.flow_run_id]
+        with talking_to(server), reporting(reporter):
             settle_flow_runs(unsettled[:_MOST_SETTLED])
-        with reporting(reporter):
             return str(label(str(request.config), str(workspace.root), request.settings, request.until, request.force))

@@ -7,12 +7,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from flows.new_database import keep, place
 from fractal_core.errors import FractalError
 from fractal_core.store.locks import lock
 from fractal_core.store.workspace import Workspace
@@ -32,6 +33,8 @@ class Server:
     process: subprocess.Popen[bytes]
     log: Path
     _starting: ExitStack
+    _patience: float = _PATIENCE_SECONDS
+    _new_database: bool = False
 
     @property
     def api(self) -> str:
@@ -57,6 +60,8 @@ class Server:
         while not stopped():
             self.check()
             if _answers(self.url):
+                if self._new_database:
+                    keep(_home())
                 self._starting.close()
                 return True
             if time.monotonic() > deadline:
@@ -66,6 +71,60 @@ class Server:
                 )
             time.sleep(_POLL_SECONDS)
         return False
+
+    def end(self) -> None:
+        """End the server, politely first, and by force what does not heed that."""
+        self._starting.close()
+        self.process.terminate()
+        try:
+            self.process.wait(self._patience)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def start_server(
+    workspace: Workspace,
+    command: Sequence[str],
+    url: str,
+    say: Callable[[str], None],
+    *,
+    name: str,
+    environment: Mapping[str, str],
+    descriptors: Collection[int] = (),
+    patience: float = _PATIENCE_SECONDS,
+) -> Server:
+    """Start a server; who calls this ends it. Until it answers nobody else starts one over this workspace.
+
+    Args:
+        workspace: whose Prefect database it uses, unless PREFECT_HOME says otherwise.
+        command: starts it.
+        url: where it will answer.
+        say: hears whom we wait for, if another process is starting a server.
+        name: of its log.
+        environment: its environment.
+        descriptors: open files that it inherits.
+        patience: seconds it is given to end by itself.
+    """
+    workspace.prefect.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = workspace.prefect / f"server-{name}.log"
+    with ExitStack() as starting:
+        # Two servers that make one database at the same time fail.
+        starting.enter_context(lock(workspace.locks / "prefect.lock", say, doing="starting Prefect"))
+        new = place(_home())
+        log.unlink(missing_ok=True)  # another server may still write to the old one
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=descriptors,
+                # Ctrl-C is for us: what we have to tell the server at the end must find it alive.
+                start_new_session=True,
+            )
+        return Server(url, process, log, starting.pop_all(), patience, new)
 
 
 @contextmanager
@@ -79,28 +138,16 @@ def local_server(workspace: Workspace, *, schedules: bool, say: Callable[[str], 
         schedules: whether it also makes runs of schedules; otherwise it only answers.
         say: hears whom we wait for, if another process is starting a server.
     """
-    workspace.prefect.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     url = f"http://{HOST}:{port}"
-    log = workspace.prefect / f"server-{port}.log"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
-    with ExitStack() as starting:
-        # Two servers that make one database at the same time fail.
-        starting.enter_context(lock(workspace.locks / "prefect.lock", say, doing="starting Prefect"))
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command if schedules else [*command, "--no-services"],
-                env=_environment(url),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C is for us: what we have to tell the server at the end must find it alive.
-                start_new_session=True,
-            )
-        try:
-            yield Server(url, process, log, starting)
-        finally:
-            _end(process)
+    if not schedules:
+        command.append("--no-services")
+    server = start_server(workspace, command, url, say, name=str(port), environment=_environment(url))
+    try:
+        yield server
+    finally:
+        server.end()
 
 
 def address_of(api: str) -> str:
@@ -121,6 +168,10 @@ def _environment(url: str) -> dict[str, str]:
     }
 
 
+def _home() -> Path:
+    return Path(os.environ["PREFECT_HOME"])
+
+
 def _free_port() -> int:
     """Return the usual port if nobody has it, else any that is free."""
     wanted = int(os.environ.get("PREFECT_SERVER_API_PORT", _USUAL_PORT))
@@ -139,13 +190,3 @@ def _answers(url: str) -> bool:
         connection.request("GET", "/api/health")
         return connection.getresponse().status == 200
     return False
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a server: politely, after a second by force, since open pages would hold it up."""
-    process.terminate()
-    try:
-        process.wait(_PATIENCE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

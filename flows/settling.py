@@ -7,6 +7,8 @@ from uuid import UUID
 
 def settle_flow_runs(flow_run_ids: list[str]) -> None:
     """Mark flow runs of dead processes as crashed."""
+    if not flow_run_ids:
+        return
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
     from prefect.states import Crashed

@@ -5,12 +5,13 @@ This module imports next to nothing, so that little time passes before `main` is
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 INTERRUPTED = "Interrupted; what was finished is kept, run again to go on."
@@ -25,9 +26,29 @@ def main() -> None:
     # Started to ignore it (nohup, a job in the background), the program goes on doing so.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
+    ended_well: list[bool] = []
+    atexit.register(_end_at_once, ended_well)  # what is registered first is called last
     from fractal_core.cli import main as run_command
 
-    run_command()
+    try:
+        run_command()
+        ended_well.append(True)
+    except SystemExit as left:
+        if not left.code:
+            ended_well.append(True)
+        raise
+
+
+def _end_at_once(ended_well: list[bool]) -> None:
+    """Leave without taking apart what was imported, which takes more than a second after a run.
+
+    Only after success: an error may still hold what has to be tidied up.
+    """
+    if ended_well:
+        with suppress(OSError):  # the interpreter has an answer to that
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
 
 
 @contextmanager

@@ -123,6 +123,11 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 
+def pytest_configure(config):
+    """Give all test processes one cache folder of their own: what a run keeps there they share, not with the user."""
+    os.environ["XDG_CACHE_HOME"] = str(config.cache.mkdir("cache-folder"))
+
+
 def make_encoder(folder, *, dimensions=32, layers=4):
     """Make a folder with a randomly initialised BERT and a vocabulary of letters: fast, and real code."""
     import torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -67,6 +68,44 @@ def test_ignored_interrupts_stay_ignored():
     ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     code = ignoring + PROGRAM.format(module="typer").replace("time.sleep(60)", "time.sleep(0.5)")
     assert _interrupt(code, "--version") == (0, "")
+
+
+ENDING = """
+import atexit, sys
+from fractal_core import cli
+class Kept:
+    def __del__(self):
+        print("taken apart")
+def run():
+    global kept
+    kept = Kept()
+    atexit.register(print, "registered by a library")
+    print("done")
+    sys.exit({code})
+cli.main = run
+from fractal_core.start import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [("None", []), ("0", []), ("3", ["taken apart"]), ("'an error'", ["taken apart"])]
+)
+def test_end_of_the_program(code, words):
+    """Everything is printed and told before it; only after an error time is taken to take everything apart."""
+    ended = subprocess.run([sys.executable, "-c", ENDING.format(code=code)], capture_output=True, text=True)
+    assert ended.returncode == {"None": 0, "0": 0, "3": 3, "'an error'": 1}[code]
+    assert ended.stdout.splitlines() == ["done", "registered by a library", *words]
+
+
+def test_output_that_cannot_be_written_at_the_end():
+    """A full disk is no success, though it is only noticed when the program has done all."""
+    command = [sys.executable, "-c", ENDING.format(code=0)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment)
+    assert ended.returncode == 120
+    assert b"No space left on device" in ended.stderr
 
 
 QUERY = """

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModel, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from fractal_core.errors import InputError
 
@@ -20,6 +18,8 @@ def load_tokenizer(folder: Path) -> Any:
     Raises:
         InputError: if transformers cannot load it.
     """
+    from transformers import AutoTokenizer  # only where it is used: it takes long to import
+
     with _explained(folder):
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
 
@@ -30,6 +30,9 @@ def load_model(folder: Path) -> tuple[Any, Any]:
     Raises:
         InputError: if transformers cannot load the folder.
     """
+    from transformers import AutoModel
+    from transformers.utils import logging as transformers_logging
+
     quiet: Any = transformers_logging
     quiet.disable_progress_bar()
     tokenizer = load_tokenizer(folder)

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-CODE = "from fractal_core.cli import main; main()"
+CODE = "from fractal_core.start import main; main()"
 # Trains for minutes, and nothing else takes long.
 SLOW = ("--set", "train.epochs=10000", "--set", "train.learning_rate=1e-6")
 

@@ -18,7 +18,7 @@ from fractal_core.store.workspace import open_workspace
 def test_killed_run_is_settled_and_resumed(project):
     """After SIGKILL: no partial artefact, the run recorded as interrupted, no process left, finished stages kept."""
     process = start_training(project)
-    assert any("uvicorn" in command for command in processes_in(project).values())
+    assert any("answering.py" in command for command in processes_in(project).values())
     process.send_signal(signal.SIGKILL)
     process.wait()
     wait_until(lambda: processes_in(project) == {}, 8)

@@ -27,7 +27,7 @@ def test_stopped_run_ends_at_once(project, end):
     number, send, code, words = ENDS[end]
     process = start_training(project)
     processes = processes_in(project)
-    assert any("uvicorn" in command for command in processes.values())
+    assert any("answering.py" in command for command in processes.values())
     assert any("orphans.py" in command for command in processes.values())
     started = time.monotonic()
     send(process.pid, number)

@@ -54,5 +54,5 @@ def test_a_server_that_does_not_come_up_is_not_waited_for_for_ever(tmp_path, mon
     assert not silent.wait_until_ready(lambda: True)
     with pytest.raises(FractalError, match="does not answer at http://127.0.0.1:1 after 0 s"):
         silent.wait_until_ready(lambda: False)
-    server._end(silent.process)
+    silent.end()
     assert silent.process.returncode is not None
