@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ class Measured(NamedTuple):
     """What a process said, and what it cost.
 
     Attributes:
-        said: its standard output, read as JSON.
+        said: its standard output, as JSON unless it is read otherwise.
         seconds: wall time.
         peak: resident memory of the largest process, in GB.
         cpu: seconds of CPU time, of the process and those it waited for.
@@ -35,8 +35,12 @@ class Measured(NamedTuple):
     together: float
 
 
-def measure(command: Sequence[str]) -> Measured:
-    """Run a command whose standard output is JSON.
+def measure(command: Sequence[str], read: Callable[[bytes], Any] = json.loads) -> Measured:
+    """Run a command.
+
+    Args:
+        command: what to run.
+        read: makes of its standard output what it said.
 
     Raises:
         SystemExit: if it fails, with what it wrote to standard error.
@@ -56,7 +60,7 @@ def measure(command: Sequence[str]) -> Measured:
             raise SystemExit(f"{' '.join(command)} failed: {errors.read().decode()}")
         peak = usage.ru_maxrss / 1e6
         together = max(peak, family.most / 1e9)
-        return Measured(json.loads(output.read()), seconds, peak, usage.ru_utime + usage.ru_stime, together)
+        return Measured(read(output.read()), seconds, peak, usage.ru_utime + usage.ru_stime, together)
 
 
 class _Family(threading.Thread):

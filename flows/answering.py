@@ -16,7 +16,7 @@ def answer(descriptor: int) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    app = create_app(ephemeral=True, final=True)
+    app = create_app(ephemeral=True)
     gc.freeze()
     gc.enable()
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))

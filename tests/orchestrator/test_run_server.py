@@ -19,9 +19,8 @@ from fractal_core.store.workspace import open_workspace
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
-    """A workspace with a prepared environment, in which nothing is kept yet and no server named."""
+    """A workspace with a prepared environment, in which no server is named."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     # Set here, so that what is prepared is taken back after the test.
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "ws" / "prefect"))
     monkeypatch.setenv("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "150")
@@ -55,8 +54,28 @@ def _downgrade(workspace, steps):
 
 
 @pytest.mark.slow
+def test_two_first_runs_of_a_workspace(workspace):
+    """The second server starts once the first answers; its run is told for whom it waits, and both answer."""
+    first = start_run_server(workspace, pytest.fail)
+    told, second = [], []
+    other = threading.Thread(target=lambda: second.append(start_run_server(workspace, told.append)))
+    other.start()
+    try:
+        assert first.wait_until_ready(lambda: False), first.log.read_text()
+        other.join()
+        assert second[0].wait_until_ready(lambda: False), second[0].log.read_text()
+        assert first.process.poll() is None
+        assert [f"waiting for process {os.getpid()} on " in words for words in told] == [True]
+    finally:
+        first.end()
+        other.join()
+        second[0].end()
+
+
+@pytest.mark.slow
 def test_databases_are_those_that_prefect_wants(workspace, tmp_path, monkeypatch):
     """The first is made and kept, without what is no run's; a copy of it and an old one are brought up to date."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     _start_and_end(workspace)
     newest = _head(workspace)
     (kept,) = (tmp_path / "cache" / "fractal" / "prefect").iterdir()
