@@ -169,7 +169,7 @@ def _environment(url: str) -> dict[str, str]:
 
 
 def _home() -> Path:
-    return Path(os.environ["PREFECT_HOME"])
+    return Path(os.environ["PREFECT_HOME"]).expanduser()
 
 
 def _free_port() -> int:

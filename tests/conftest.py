@@ -125,7 +125,7 @@ hypothesis.settings.load_profile("untimed")
 
 def pytest_configure(config):
     """Give all test processes one cache folder of their own: what a run keeps there they share, not with the user."""
-    os.environ["XDG_CACHE_HOME"] = str(config.cache.mkdir("cache-folder"))
+    os.environ["XDG_CACHE_HOME"] = str(config.rootpath / ".pytest_cache" / "cache-folder")
 
 
 def make_encoder(folder, *, dimensions=32, layers=4):
