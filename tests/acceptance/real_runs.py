@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -39,9 +40,13 @@ def wait_until(is_so, seconds, process=None):
 def start_training(project):
     """Start a run and return it once it trains, which it will do for long."""
     process = start(project, "run", "fractal.toml", *SLOW)
-    manifests = project / ".fractal" / "manifests"
-    wait_until(lambda: list(manifests.glob("priors-*.json")), 200, process)
+    wait_until(lambda: "priors" in _recorded(project / ".fractal" / "runs"), 200, process)
     return process
+
+
+def _recorded(folder):
+    """Return the stages that the runs of a workspace have recorded as ended."""
+    return [stage["stage"] for path in folder.glob("*.json") for stage in json.loads(path.read_bytes())["stages"]]
 
 
 def processes_in(folder):
