@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from fractal_core.commands import asking, handing_on, keeping, labelling, schedules
 from fractal_core.console import Output, fail
-from fractal_core.errors import FractalError
+from fractal_core.errors import FractalError, StoreError
 from fractal_core.start import EXIT_CODE, INTERRUPTED
+
+# What a command prints may go to a file. Files of the workspace have words of their own.
+NO_ROOM = "What this command prints cannot be written where it goes; make room there, or send it elsewhere"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 app = typer.Typer(
     name="fractal",
@@ -58,12 +63,20 @@ def main() -> None:
         if left.code == EXIT_CODE:  # typer has caught a KeyboardInterrupt, without a word
             fail(INTERRUPTED, as_json=as_json, code=EXIT_CODE)
         raise
+    except OSError as error:
+        if debug or error.errno not in _NO_ROOM:
+            _fail_unforeseen(error, debug=debug, as_json=as_json)
+        fail(f"{NO_ROOM} ({error.strerror}).", as_json=as_json, code=StoreError.exit_code)
     except Exception as error:  # the last line of defence: a defect of ours is still one sentence
-        if debug:
-            raise
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
-        fail(
-            f"This is a defect of fractal ({what}); run again with --debug and report the traceback.",
-            as_json=as_json,
-            code=1,
-        )
+        _fail_unforeseen(error, debug=debug, as_json=as_json)
+
+
+def _fail_unforeseen(error: Exception, *, debug: bool, as_json: bool) -> NoReturn:
+    if debug:
+        raise error
+    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    fail(
+        f"This is a defect of fractal ({what}); run again with --debug and report the traceback.",
+        as_json=as_json,
+        code=1,
+    )

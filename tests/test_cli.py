@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import typer.main
@@ -195,3 +196,14 @@ def test_doctor_finds_what_is_wrong(finished):
     victim.write_bytes(content)
     assert result.returncode == 1
     assert str(victim) in result.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no file here that is always full")
+def test_what_cannot_be_printed_is_no_defect():
+    """A full disk behind standard output is one sentence that says what to do, and exit code 1."""
+    code = "from fractal_core.cli import main; main()"
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-c", code, "--help"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith("error: What this command prints cannot be written where it goes; make room")
+    assert len(done.stderr.splitlines()) == 1
