@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fractal_core.report.charts.drawing import SHADES, draw_histograms, draw_losses, draw_reliability
-from fractal_core.report.distributions import agreement, reliability, scores_by_label, scores_by_split
+from fractal_core.report.distributions import agreement, read_reliability, scores_by_label, scores_by_split
 from fractal_core.report.figures import METRICS, headline, read_figures
 from fractal_core.report.losses import read_losses
 from fractal_core.report.overview import describe
@@ -37,7 +37,7 @@ def contents(results: Results, numbers: Numbers, groups: Sequence[Group]) -> dic
         "by_label": scores_by_label(numbers, groups),
         "agreement": agreement(numbers, groups),
     }
-    reliable = reliability(numbers)
+    reliable = read_reliability(results, numbers.splits())
     words, short = _AGGREGATES[scale.aggregation]
     paired = scale.kind == "preference"
     rows = "pairs" if paired else "responses"
@@ -59,7 +59,7 @@ def contents(results: Results, numbers: Numbers, groups: Sequence[Group]) -> dic
         "aggregation": scale.aggregation,
         "paired": paired,
         "labelled": not np.isnan(numbers.preferred if paired else numbers.label).all(),
-        "has_gold": bool(reliable),
+        "has_gold": not np.isnan(numbers.gold).all(),
         "aggregate_words": words,
         "aggregate_short": short,
         "apart_words": _apart_words(scale),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fractal_core.evaluation.reliability import Tenth, tenths
+from fractal_core.evaluation.reliability import Tenth
 from fractal_core.report.gaps import leads
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from fractal_core.report.groups import Group
     from fractal_core.report.numbers import Numbers
+    from fractal_core.results import Results
 
 # Three bars for each of the seven shades of the page.
 BINS = 21
@@ -91,17 +92,16 @@ def agreement(numbers: Numbers, groups: Sequence[Group]) -> list[Histogram]:
     return [each for each in found if each is not None]
 
 
-def reliability(numbers: Numbers) -> list[Reliability]:
-    """Return, for each split with gold labels, the mean gold label of tenths of its sentences by score.
-
-    Sentences of one score share their gold labels evenly, so that their order does not matter.
-    """
-    found = []
-    for name in numbers.splits():
-        rows = (numbers.split == name)[numbers.response] & ~np.isnan(numbers.gold)
-        if rows.any():
-            found.append(Reliability(name, tenths(numbers.score[rows], numbers.gold[rows])))
-    return found
+def read_reliability(results: Results, splits: Sequence[str]) -> list[Reliability]:
+    """Return what table reliability has of the scores of each split, in this order; of a split without gold nothing."""
+    if not results.rows("reliability"):
+        return []
+    names = tuple(field.name for field in fields(Tenth))
+    found: dict[str, list[Tenth]] = {split: [] for split in splits}
+    for row in results.table("reliability", ("split", "method", *names)).to_pylist():
+        if row["method"] == "score":
+            found[row["split"]].append(Tenth(*(row[name] for name in names)))
+    return [Reliability(split, tenths) for split, tenths in found.items() if tenths]
 
 
 def _of_sentences(numbers: Numbers, groups: dict[str, NDArray[np.bool_]]) -> list[Histogram]:

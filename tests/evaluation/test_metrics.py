@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fractal_core.evaluation.metrics import accuracy, auc_pr, auc_roc, best_thresholds, ece, f1, log_loss, mae
+from fractal_core.evaluation.reliability import tenths
 
 # Few distinct scores, so that ties are common.
 samples = st.lists(
@@ -162,3 +163,10 @@ def test_f1_of_nothing() -> None:
     """Without a positive and without one taken for it there is no F1."""
     assert math.isnan(f1(np.zeros(2), np.zeros(2), 0.5))
     assert f1(np.zeros(2), np.ones(2), 0.5) == 0.0
+
+
+def test_tenths_do_not_depend_on_the_order_of_equal_scores() -> None:
+    """Sentences of one score share their gold labels."""
+    gold = np.repeat([1.0, 0.0], 10)
+    for order in (np.arange(20), np.random.default_rng(0).permutation(20)):
+        assert {tenth.gold for tenth in tenths(np.full(20, 0.5), gold[order])} == {0.5}

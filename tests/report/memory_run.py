@@ -59,13 +59,15 @@ def memory_run(folder, responses, *, kind="auto", aggregation="min", grades=2, h
         aggregation: of the configuration.
         grades: likewise.
         history: rows (head, epoch, penalty, held-out loss).
-        extra: rows of the tables contributions, metrics and rejects, and `stages` of the record.
+        extra: rows of the tables contributions, metrics, reliability and rejects, and `stages` of the record.
     """
     rows = {"responses": [], "sentences": [], "pseudolabels": [], "priors": []}
     for line, each in enumerate(responses, 1):
         _add(rows, each, line)
     tables = {name: _table(name, found) for name, found in rows.items()}
-    tables |= {name: _table(name, extra.get(name, [])) for name in ("contributions", "metrics", "rejects")}
+    tables |= {
+        name: _table(name, extra.get(name, [])) for name in ("contributions", "metrics", "reliability", "rejects")
+    }
     names = ("head", "epoch", "penalty", "held_out_loss")
     types = (pa.string(), pa.int32(), pa.float64(), pa.float64())
     columns = {name: pa.array([row[at] for row in history], types[at]) for at, name in enumerate(names)}

@@ -12,7 +12,14 @@ from memory_run import memory_run, response
 
 from fractal_core.report.charts.drawing import draw_histograms, draw_losses, draw_reliability
 from fractal_core.report.charts.panel import Panel, ticks
-from fractal_core.report.distributions import BINS, agreement, histogram, reliability, scores_by_label, scores_by_split
+from fractal_core.report.distributions import (
+    BINS,
+    agreement,
+    histogram,
+    read_reliability,
+    scores_by_label,
+    scores_by_split,
+)
 from fractal_core.report.groups import label_groups
 from fractal_core.report.losses import read_losses
 from fractal_core.report.numbers import read_numbers
@@ -59,26 +66,23 @@ def test_agreement_of_pairs_counts_each_pair_once(tmp_path):
     assert found.quartiles[1] == pytest.approx(0.15)
 
 
-def test_reliability_is_that_of_tenths(tmp_path):
-    """Mean score, mean gold and its standard error of ten runs of sentences in order of their score."""
-    chance = np.random.default_rng(3)
-    score, gold = chance.permutation(1000)[:95] / 1000, chance.integers(0, 2, 95).astype(float)
-    responses = [
-        response(f"r{at}", [("S.", s, 1.0, g)], 1.0) for at, (s, g) in enumerate(zip(score, gold, strict=True))
+def tenth(split, number, score, gold, method="score"):
+    """Return a row of table reliability."""
+    return {"split": split, "method": method, "bin": number, "score": score, "gold": gold, "error": 0.1, "rows": 7}
+
+
+def test_reliability_is_that_of_the_table(tmp_path):
+    """Of scores alone, in the order of the splits; a split or run without gold has none."""
+    rows = [
+        *(tenth("test", number, number / 10, number / 20) for number in range(10)),
+        tenth("dev", 0, 0.3, 0.4, "posterior"),
+        tenth("train", 0, 0.5, 0.6),
     ]
-    (found,) = reliability(read_numbers(memory_run(tmp_path, responses)))
-    order = np.argsort(score)
-    assert found.title == "train"
-    for tenth, rows in zip(found.tenths, np.array_split(order, 10), strict=True):
-        assert (tenth.score, tenth.gold) == (pytest.approx(score[rows].mean()), pytest.approx(gold[rows].mean()))
-        assert (tenth.error, tenth.rows) == (pytest.approx(gold[rows].std() / len(rows) ** 0.5), len(rows))
-
-
-def test_reliability_does_not_depend_on_the_order_of_equal_scores(tmp_path):
-    """Sentences of one score share their gold labels."""
-    sentences = [("S.", 0.5, 1.0, 1.0)] * 10 + [("S.", 0.5, 1.0, 0.0)] * 10
-    (found,) = reliability(read_numbers(memory_run(tmp_path, [response("a", sentences, 1.0)])))
-    assert {tenth.gold for tenth in found.tenths} == {0.5}
+    found = read_reliability(memory_run(tmp_path, [], reliability=rows), ["train", "dev", "test"])
+    assert [each.title for each in found] == ["train", "test"]
+    assert [(each.score, each.gold, each.error, each.rows) for each in found[0].tenths] == [(0.5, 0.6, 0.1, 7)]
+    assert [each.score for each in found[1].tenths] == [number / 10 for number in range(10)]
+    assert read_reliability(memory_run(tmp_path, []), ["train"]) == []
 
 
 def test_losses_keep_the_best_epoch(tmp_path):
@@ -130,6 +134,7 @@ def test_pictures_say_what_they_show(tmp_path):
     (bars,) = draw_histograms(scores_by_split(numbers), "sentences", "score")
     assert (bars.title, bars.words) == ("train", "2 sentences, median 0.5")
     assert bars.chart.count("<rect") == 2
-    (dots,) = draw_reliability(reliability(numbers), 0.0, 1.0)
+    run = memory_run(tmp_path, [], reliability=[tenth("train", 0, 0.25, 0.0), tenth("train", 1, 0.75, 1.0)])
+    (dots,) = draw_reliability(read_reliability(run, ["train"]), 0.0, 1.0)
     assert "0.25 to 0, 0.75 to 1" in dots.chart
     assert dots.chart.count("<circle") == 2
