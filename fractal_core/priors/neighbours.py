@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fractal_core.priors.fresh_neighbours import neighbours_now
 from fractal_core.priors.index import SIMILARITY_ERROR
 from fractal_core.priors.known_neighbours import Known, nothing_known
 from fractal_core.priors.occurrences import Candidates, Occurrences
+from fractal_core.priors.similarity import cosines_of_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,9 +63,10 @@ def nearest_sentences(
     if len(text) == 0:
         return rows, similarities
     where = Occurrences(text, response, len(vectors))
-    for block, found, cosines in _closer(vectors, text, response, known, where):
-        rows[block], similarities[block] = found, cosines
-    advance(int(known.settled.sum()))
+    if known.settled.any():
+        for block, found, cosines in neighbours_now(vectors, text, response, known):
+            rows[block], similarities[block] = found, cosines
+        advance(int(known.settled.sum()))
     pending = where.order[~known.settled[where.order]]
     # Most of a sentence's nearest texts may be of its own response.
     sizes = np.unique(response, return_counts=True)[1]
@@ -88,31 +91,6 @@ def nearest_sentences(
     return rows, similarities
 
 
-def _closer(
-    vectors: NDArray[np.float32], text: Rows, response: Rows, known: Known, where: Occurrences
-) -> Iterator[tuple[Rows, NDArray[np.int32], NDArray[np.float32]]]:
-    """Yield blocks of settled rows that a new sentence may be near to, with their neighbours as they are now."""
-    fresh = np.unique(text[known.fresh])
-    settled = where.order[known.settled[where.order]]
-    last = known.similarities[:, -1] - SIMILARITY_ERROR
-    step = max(1, min(BLOCK_ROWS, BLOCK_CELLS // max(len(fresh), 1)))
-    for low in range(0, len(settled), step):
-        block = settled[low : low + step]
-        queries, query = np.unique(text[block], return_inverse=True)
-        cosine = (vectors[queries] @ vectors[fresh].T)[query]
-        # Without a last neighbour (NaN) every other sentence is one.
-        row, column = np.nonzero(~(cosine < last[block, None]))
-        changed, owner = np.unique(row, return_inverse=True)
-        block = block[changed]
-        before, slot = np.nonzero(known.rows[block] >= 0)
-        proposed = np.concatenate([fresh[column], text[known.rows[block][before, slot]]])
-        once = np.unique(np.concatenate([owner, before]) * len(vectors) + proposed)
-        owners, texts = once // len(vectors), once % len(vectors)
-        pairs = Candidates(owners, texts, _cosines(vectors, text[block][owners], texts))
-        found, cosines, _ = where.nearest(pairs, response[block], known.rows.shape[1])
-        yield block, found, cosines
-
-
 Block = tuple["Rows", Candidates, "NDArray[np.float32]"]
 
 
@@ -130,7 +108,7 @@ def _proposed(
         nearby, texts = index.search(vectors[queries], depth)
         real = texts >= 0
         cosine = np.zeros(texts.shape, dtype=np.float32)
-        cosine[real] = _cosines(vectors, np.broadcast_to(queries[:, None], texts.shape)[real], texts[real])
+        cosine[real] = cosines_of_pairs(vectors, np.broadcast_to(queries[:, None], texts.shape)[real], texts[real])
         owner, slot = np.nonzero(real[query])
         chosen = query[owner]
         # A short list means that the lists searched hold no more.
@@ -156,14 +134,5 @@ def _exhaustive(
         kth = max(0, size - count)
         bound = np.partition(cosine, kth, axis=1)[:, kth] - SIMILARITY_ERROR
         owner, texts = np.nonzero((cosine >= bound[:, None]) & (cosine > -np.inf))
-        exact = _cosines(vectors, text[block][owner], texts)
+        exact = cosines_of_pairs(vectors, text[block][owner], texts)
         yield block, Candidates(owner, texts, exact), np.full(len(block), -np.inf, dtype=np.float32)
-
-
-def _cosines(vectors: NDArray[np.float32], left: Rows, right: Rows, step: int = 1024) -> NDArray[np.float32]:
-    """Cosines of pairs of texts, accumulated in float64 and rounded once."""
-    result = np.empty(len(left), dtype=np.float32)
-    for low in range(0, len(left), step):
-        pair = slice(low, low + step)
-        result[pair] = np.einsum("pd,pd->p", vectors[left[pair]], vectors[right[pair]], dtype=np.float64)
-    return np.clip(result, -1.0, 1.0, out=result)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fractal_core.priors import neighbours as module
+from fractal_core.priors import fresh_neighbours as module
 from fractal_core.priors.index import build_index
 from fractal_core.priors.known_neighbours import (
     COMPARED_FILE,
