@@ -176,7 +176,7 @@ STAGES: tuple[Stage, ...] = (
         },
         writes=("priors",),
         files=(_COMPARED_FILE,),
-        libraries=("faiss-cpu", "faiss-gpu", "numpy", "pyarrow", "duckdb"),
+        libraries=("faiss-cpu", "faiss-gpu", "torch", "numpy", "pyarrow", "duckdb"),
     ),
     Stage(
         name="train",
