@@ -145,10 +145,10 @@ def _start_flow(request: Request, workspace: Workspace, config: RunConfig, repor
     from flows.orphans import start_guard, stop_orphan_servers
 
     prepare_prefect(workspace.prefect, debug=request.debug)
-    if config.runtime.device == "cuda":
+    if config.runtime.device == "cuda" or config.runtime.runner != "local":
         from fractal_core.runtime import make_runtime
 
-        make_runtime(config.runtime, reporter)  # says that there is no GPU before a server is started
+        make_runtime(config.runtime, reporter)  # says that there is no GPU, or no cluster, before a server is started
     reporter.line("starting Prefect ...")
     stop_orphan_servers()
     start_guard()

@@ -1,0 +1,89 @@
+"""Joining a Ray cluster, or starting one of this machine alone: quiet, on loopback, and gone with this process."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import secrets
+import socket
+import sys
+
+from fractal_core.errors import StoreError, UsageError
+
+_SECONDS_TO_ANSWER = 5.0
+_DEFAULT_PORT = 6379
+# Data go through the workspace; Ray has paths and numbers to carry. It asks for 75 MB at least.
+_OBJECT_STORE_BYTES = 100_000_000
+
+
+def check_ray(address: str) -> None:
+    """Make sure that there is Ray, and something that answers at an address.
+
+    Raises:
+        UsageError: if Ray is not installed, or nothing answers within five seconds.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError(
+            'runtime.runner = "ray", but Ray is not installed: pip install \'fractal[ray]\', or set runner = "local".'
+        )
+    if not address:
+        return
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdigit():
+        raise UsageError(
+            f'runtime.ray.address = "{address}" is no host:port, such as 192.0.2.7:{_DEFAULT_PORT}; leave it empty for '
+            "a cluster of this machine alone."
+        )
+    try:
+        socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f'No Ray cluster answers at runtime.ray.address = "{address}" ({error}); start one there with `ray start '
+            "--head`, or leave the address empty for a cluster of this machine alone."
+        ) from error
+
+
+def connect(address: str, workers: int) -> int:
+    """Join the cluster, if this process has not, and return how many processors it has.
+
+    Args:
+        address: host:port of its head; nothing to start one of this machine alone.
+        workers: processors of that; 0 for as many as there are.
+
+    Raises:
+        StoreError: if Ray cannot be started or joined.
+    """
+    # Ray reads its settings when it is imported, which a notebook may have done.
+    if "ray" not in sys.modules:
+        _be_quiet()
+        if not address:
+            _be_private()
+    import ray
+    import ray._private.worker as driver
+
+    # Ray prints what befalls workers on standard output, where JSON may be expected; shards say what matters.
+    driver.listen_error_messages = lambda worker, threads_stopped: None
+    if not ray.is_initialized():
+        # Without an address Ray would look for one in the environment.
+        local = {"num_cpus": workers or None, "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
+        how = {"address": address} if address else {"address": "local", **local}
+        try:
+            ray.init(**how, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, RuntimeError, ValueError) as error:
+            what = " ".join(str(error).split()).split(". ")[0].rstrip(".")
+            where = f"The Ray cluster at {address} could not be joined" if address else "Ray could not be started"
+            raise StoreError(f'{where} ({what}); mend that, or set runtime.runner = "local".') from error
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return max(1, int(resources.get("CPU", 1)))
+
+
+def _be_quiet() -> None:
+    """Send no usage statistics, and do not warn of what will change in Ray some day."""
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
+
+
+def _be_private() -> None:
+    """Listen on loopback alone, and to nobody who does not know this process's token."""
+    os.environ.update(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_AUTH_MODE="token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
