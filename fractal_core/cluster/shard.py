@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fractal_core.cluster.parcels import ParcelMissingError, await_path, read_parcel, write_parcel
 from fractal_core.errors import FractalError, StoreError
 from fractal_core.store.canonical import canonical_json, digest
-from fractal_core.store.code import code_digests
+from fractal_core.store.code import PACKAGE, code_digests
 from fractal_core.store.stage import Progress, Runtime
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ _prepared: dict[Order, tuple[Do, list[str]]] = {}
 
 
 def code_of(module: str) -> str:
-    """Return a digest of the code of a module and of all that it imports of this package."""
-    return digest(canonical_json(code_digests(module)))
+    """Return a digest of the code of a module of this package and of all that it imports of it; "" for any other."""
+    return digest(canonical_json(code_digests(module))) if module.split(".")[0] == PACKAGE else ""
 
 
 def shard_folder(folder: Path, number: int) -> Path:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fractal_core.errors import InputError, StoreError
+from fractal_core.priors.apart import Apart
 from fractal_core.priors.column import column_prior
 from fractal_core.priors.correlation import response_correlation
 from fractal_core.priors.evidence_prior import EvidenceStandardiser, comparisons, feature_matrix
@@ -55,12 +56,15 @@ def priors(inputs: Inputs, params: PriorsParams, outputs: Outputs, runtime: Runt
     texts, text = distinct(sentences.column("text"))
     vectors = text_vectors(texts, inputs.batches("embeddings"))
     unknown = np.full(len(text), np.nan, dtype=np.float32)
+    apart = Apart(vectors, runtime, outputs.scratch) if runtime.engine.apart else None
 
     columns = {
         "document_similarity": similarity_prior(evidence.column(DOCUMENT_COSINE).to_numpy()),
         "query_similarity": similarity_prior(evidence.column(QUERY_COSINE).to_numpy()),
         **_evidence_priors(inputs, evidence, runtime),
-        "response_correlation": response_correlation(vectors, text, response),
+        "response_correlation": (
+            apart.correlation(text, response) if apart else response_correlation(vectors, text, response)
+        ),
         "column_prior": _column_prior(inputs, sentences, runtime) if params.column else unknown,
     }
     table = sentences.select(list(KEYS))
@@ -69,7 +73,7 @@ def priors(inputs: Inputs, params: PriorsParams, outputs: Outputs, runtime: Runt
     by_query = _sql_prior(params.sql, inputs, table, runtime) if params.sql.strip() else unknown
     table = table.append_column("sql_prior", pa.array(by_query, from_pandas=True))
     table = table.append_column("best_chunk", evidence.column("best_chunk"))
-    neighbours, cosines = _neighbours(vectors, text, response, params, runtime)
+    neighbours, cosines = _neighbours(vectors, text, response, params, runtime, apart)
     _write(table, neighbours, cosines, outputs)
 
 
@@ -137,14 +141,16 @@ def _neighbours(
     response: NDArray[np.int64],
     params: PriorsParams,
     runtime: Runtime,
+    apart: Apart | None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     if params.neighbours == 0 or len(text) == 0:
         return np.empty((len(text), 0), dtype=np.int32), np.empty((len(text), 0), dtype=np.float32)
     index = build_index(vectors, params.index, device=runtime.device)
     if index.summary:
         runtime.note(index.summary)
+    settle = apart.settling(text, response, params.neighbours, index) if apart else None
     with runtime.progress("neighbours", len(text)) as progress:
-        return nearest_sentences(vectors, text, response, params.neighbours, index, progress.advance)
+        return nearest_sentences(vectors, text, response, params.neighbours, index, progress.advance, settle)
 
 
 def _write(table: pa.Table, neighbours: NDArray[np.int32], cosines: NDArray[np.float32], outputs: Outputs) -> None:

@@ -7,23 +7,34 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
-from small_data import make_rows, write_project
+from small_data import make_rows, write_jsonl, write_project
 
 from fractal_core.cluster.starting import connect
+from fractal_core.config import RuntimeConfig
 from fractal_core.config_loading import load_config
 from fractal_core.encode import embedding
 from fractal_core.labelling import LabellingRun
 from fractal_core.pipeline import stages_until
+from fractal_core.priors import apart, neighbours
+from fractal_core.priors.correlation import response_correlation
+from fractal_core.priors.index import build_index
+from fractal_core.priors.neighbours import nearest_sentences
 from fractal_core.progress import Reporter
+from fractal_core.results import find_run
 from fractal_core.runtime import make_runtime
+from fractal_core.scoring import incoming
+from fractal_core.scoring.scoring import score_files
 from fractal_core.store.workspace import open_workspace
-from fractal_core.text import segmentation
+from fractal_core.text import segmentation, spooling
 
-RAY = ("runtime.runner=ray", "runtime.ray.workers=2")
+FOLDER = ("input.path=rows", "input.max_reject_fraction=0.1")
+RAY = (*FOLDER, "runtime.runner=ray", "runtime.ray.workers=2")
 
 
 @pytest.fixture(scope="module")
@@ -97,24 +108,30 @@ def small_shards():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embedding, "SHARD_CHARACTERS", 4_000)
         patch.setattr(segmentation, "BATCH_ROWS", 16)
+        patch.setattr(spooling, "SHARD_BYTES", 1)
+        patch.setattr(neighbours, "BLOCK_ROWS", 100)
+        patch.setattr(incoming, "BATCH_CHARACTERS", 2_000)
         yield
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny_encoder, small_shards):
-    """A project of 60 responses, half of which are to be cut; queries and documents recur."""
+    """60 responses in three files, half of which are to be cut; queries and documents recur; a bad row a file."""
     folder = tmp_path_factory.mktemp("cluster")
     rows = make_rows(60)
     for row in rows[::2]:
         del row["sentences"], row["sentence_labels"]
     write_project(folder, tiny_encoder, rows, epochs=2)
+    (folder / "rows").mkdir()
+    for part in range(3):
+        write_jsonl(folder / "rows" / f"{part}.jsonl", [*rows[part::3], {"id": f"bad-{part}"}])
     return folder
 
 
 @pytest.fixture(scope="module")
 def alone(folder):
     """The run in one process."""
-    return run(folder, "alone")
+    return run(folder, "alone", *FOLDER)
 
 
 def test_same_bytes_with_a_worker_killed(folder, alone, cluster, capfd):
@@ -136,3 +153,42 @@ def test_the_runner_makes_nothing_stale(folder, alone, cluster):
     """What one process has computed is reused on a cluster, and the other way round row by row."""
     again = run(folder, "alone", *RAY)
     assert all(record.reused for record in again.record.stages)
+
+
+def scored(labelling, folder, *settings):
+    """Score the input anew by the scorer of a run; return the file's bytes and what is said."""
+    results = find_run(labelling.workspace, labelling.record.run_id, "pseudolabel")
+    results = replace(results, config=load_config(folder / "fractal.toml", settings))
+    output = folder / f"scores-{len(settings)}.parquet"
+    files = sorted((folder / "rows").iterdir())
+    said = score_files(results, files, output, Reporter("quiet", Console(stderr=True)))
+    return output.read_bytes(), {name: said[name] for name in ("responses", "sentences", "rejected")}
+
+
+def test_scoring_is_dealt_as_well(folder, alone, cluster):
+    """`fractal score` writes the same file, batch by batch on other processes, and rejects the same rows."""
+    assert scored(alone, folder, *RAY) == scored(alone, folder, *FOLDER)
+    assert list((folder / "alone" / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf"])
+def test_priors_of_many_sentences(cluster, tmp_path, monkeypatch, kind):
+    """Correlations and neighbours of several shards and rounds are those of one process, to the bit."""
+    chance = np.random.default_rng(0)
+    vectors = chance.normal(size=(700, 16)).astype(np.float32)
+    # Nearest to the sentences of the first response are its own, more than are proposed in the first rounds.
+    vectors[:300] = vectors[0] + 0.1 * vectors[:300]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    text = np.r_[np.arange(300), chance.integers(300, 700, size=1_200)]
+    response = np.r_[np.zeros(300, dtype=np.int64), np.sort(chance.integers(1, 120, size=1_200))]
+    monkeypatch.setattr(apart, "BLOCK_ROWS", 64)
+    config = RuntimeConfig.model_validate({"runner": "ray", "ray": {"workers": 2}})
+    runtime = make_runtime(config, Reporter("quiet", Console(stderr=True)))
+    dealt = apart.Apart(vectors, runtime, lambda name: tmp_path / name)
+    expected = response_correlation(vectors, text, response, 64)
+    assert dealt.correlation(text, response).tobytes() == expected.tobytes()
+    index = build_index(vectors, kind, device="cpu")
+    here = nearest_sentences(vectors, text, response, 5, index)
+    there = nearest_sentences(vectors, text, response, 5, index, settle=dealt.settling(text, response, 5, index))
+    assert [each.tobytes() for each in there] == [each.tobytes() for each in here]
+    assert len(list(tmp_path.glob("neighbours-*"))) > 1

@@ -1,0 +1,162 @@
+"""What goes wrong on a Ray cluster is said in one sentence, and nothing of a cluster outlives its run."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from fractal_core.cluster.ray_engine import RETRIES
+from fractal_core.config import RuntimeConfig
+from fractal_core.errors import InputError, StoreError, UsageError
+from fractal_core.progress import Reporter
+from fractal_core.runtime import make_runtime
+
+
+def runtime(notes=None, address=""):
+    """Return how to compute on a cluster of two processes."""
+    config = RuntimeConfig.model_validate({"runner": "ray", "ray": {"workers": 2, "address": address}})
+    made = make_runtime(config, Reporter("quiet", Console(stderr=True)))
+    return made if notes is None else replace(made, note=notes.append)
+
+
+def failing(common, runtime):
+    """Return work that fails as it is told."""
+
+    def do(shard, advance):
+        if shard["how"] == "sentence":
+            raise InputError(f"Shard {shard['number']} of {common['what']} is wrong; mend it.")
+        if shard["how"] == "defect":
+            raise ZeroDivisionError("a defect")
+        if shard["how"] == "death":
+            os._exit(1)
+        runtime.note(f"did {shard['number']}")
+        return {"number": shard["number"]}
+
+    return do
+
+
+@pytest.fixture(scope="module", autouse=True)
+def importable():
+    """Let the processes of the cluster import this file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        yield
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
+
+
+def deal(folder, hows, notes=None):
+    """Deal shards that end in these ways; return the numbers of those that came back."""
+    shards = ((None, {"number": number, "how": how}) for number, how in enumerate(hows))
+    made = runtime([] if notes is None else notes)
+    return [done["number"] for _, done in made.engine.deal(made, failing, {"what": "these"}, shards, folder)]
+
+
+def test_what_a_shard_says_reaches_the_user(tmp_path):
+    """Results in order, with notes; the sentence of the first shard that fails; a defect as what it is."""
+    notes = []
+    assert deal(tmp_path / "well", ["well"] * 20, notes) == list(range(20))
+    assert notes == [f"did {number}" for number in range(20)]
+    with pytest.raises(InputError, match="^Shard 3 of these is wrong; mend it.$"):
+        deal(tmp_path / "wrong", ["well", "well", "well", "sentence", "sentence"])
+    with pytest.raises(ZeroDivisionError, match="^a defect$"):
+        deal(tmp_path / "defect", ["well", "defect"])
+
+
+@pytest.mark.slow
+def test_a_shard_that_always_kills_its_process(tmp_path):
+    """It is begun so often and no more, and then ends the run with one sentence."""
+    with pytest.raises(StoreError, match=rf"Shard 1 of failing could not be computed .* {RETRIES + 1} times over"):
+        deal(tmp_path / "death", ["well", "death"])
+    assert (tmp_path / "death" / "begun-00000001").read_bytes() == b"." * (RETRIES + 1)
+
+
+def test_other_code_elsewhere(tmp_path, monkeypatch):
+    """A process that has another version of the package computes nothing."""
+    monkeypatch.setattr("fractal_core.cluster.ray_engine.code_of", lambda module: "another")
+    with pytest.raises(StoreError, match="is not that of the machine that runs the stage; install the same version"):
+        deal(tmp_path / "code", ["well"])
+
+
+def test_ray_listens_to_this_machine_alone():
+    """Every socket on which a process of the cluster waits is one of the loopback device."""
+    listening = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines()
+    mine = {str(pid) for pid in descendants(os.getpid())}
+    addresses = [line.split()[3] for line in listening if any(f"pid={pid}," in line for pid in mine)]
+    assert len(addresses) > 3
+    assert [each for each in addresses if "127.0.0.1" not in each and "[::1]" not in each] == []
+
+
+def descendants(pid):
+    """Yield a process and all that it has started, as far as they have not been left alone."""
+    yield pid
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            yield from descendants(int(child))
+
+
+def test_no_ray(monkeypatch):
+    """Without the package the extra is named."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"Ray is not installed: pip install 'fractal\[ray\]'"):
+        runtime()
+
+
+@pytest.mark.parametrize("address", ["localhost", "head:port", "127.0.0.1:{free}"])
+def test_no_cluster(address):
+    """An address at which nothing answers is one sentence, at once."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        started = time.monotonic()
+        with pytest.raises(UsageError, match="runtime.ray.address"):
+            runtime(address=address.format(free=taken.getsockname()[1]))
+    assert time.monotonic() - started < 8
+
+
+CHILD = """
+import os, sys, time
+from flows.orphans import start_guard
+from fractal_core.cluster.starting import connect
+start_guard()
+connect("", 1)
+import ray
+print(ray.get(ray.remote(lambda: os.getpid()).remote()), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_nothing_outlives_a_killed_run(tmp_path):
+    """After SIGKILL of the process that started a cluster every process of it is gone within seconds."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+    )
+    worker = int(process.stdout.readline())
+    left = set(descendants(process.pid))
+    assert worker in left
+    assert len(left) > 5
+    process.kill()
+    process.wait()
+    started = time.monotonic()
+    while any(alive(pid) for pid in left) and time.monotonic() - started < 10:
+        time.sleep(0.1)
+    assert [pid for pid in left if alive(pid)] == []
+    process.stdout.close()
+
+
+def alive(pid):
+    """Say whether a process runs; one that is dead but not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
