@@ -19,8 +19,16 @@ Label = TypeVar("Label")
 Parcel = Mapping[str, Any]
 Advance = Callable[[int], None]
 Do = Callable[[Parcel, Advance], Parcel]
-# From what all shards have in common to what computes one of them; called once in each process.
-Work = Callable[[Parcel, "Runtime"], Do]
+
+
+class Work(Protocol):
+    """From what all shards have in common to what computes one of them; called once in each process."""
+
+    __name__: str
+    __module__: str
+
+    def __call__(self, common: Parcel, runtime: Runtime, /) -> Do:
+        """Return what computes a shard."""
 
 
 def unheard(amount: int) -> None:
@@ -54,6 +62,17 @@ class Engine(Protocol):
             advance: told of progress, now and then.
         """
 
+    def together(
+        self, runtime: Runtime, work: Work, common: Parcel, folder: Path, most: int, advance: Advance = unheard
+    ) -> Parcel:
+        """Compute one thing in several processes at once, which talk to each other; return what the first of them made.
+
+        Each is asked to do the parcel of its `rank` and the number of ranks, `world`, as torch.distributed has them:
+        its default group is there, unless there is one process.
+
+        The arguments are those of `deal`; there are at most `most` processes.
+        """
+
 
 class Here:
     """Computes shards in this process, one after the other; nothing is written."""
@@ -74,3 +93,10 @@ class Here:
         do = work(common, runtime)
         for label, shard in shards:
             yield label, do(shard, advance)
+
+    def together(
+        self, runtime: Runtime, work: Work, common: Parcel, folder: Path, most: int, advance: Advance = unheard
+    ) -> Parcel:
+        """Compute one thing, see `Engine.together`."""
+        del folder, most
+        return work(common, runtime)({"rank": 0, "world": 1}, advance)

@@ -71,10 +71,10 @@ def read_parcel(folder: Path, *, mapped: bool = False) -> dict[str, Any]:
     return parcel
 
 
-def await_path(path: Path) -> None:
-    """Wait until a path is there; raises ParcelMissingError if it is not within ten seconds."""
+def await_path(path: Path, seconds: float = _PATIENCE_SECONDS) -> None:
+    """Wait until a path is there; raises ParcelMissingError if it is not within so many seconds."""
     started = time.monotonic()
     while not path.exists():
-        if time.monotonic() - started > _PATIENCE_SECONDS:
+        if time.monotonic() - started > seconds:
             raise ParcelMissingError(str(path))
         time.sleep(_POLL_SECONDS)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fractal_core.engine import Do
 
 COMMON = "common"
+_STOPPED = "stopped"
 
 
 class Order(NamedTuple):
@@ -74,6 +75,11 @@ def result_folder(folder: Path, number: int) -> Path:
     return folder / f"result-{number:08}"
 
 
+def stop_shards(folder: Path) -> None:
+    """Let shards that have not begun come to nothing."""
+    (folder / _STOPPED).touch()
+
+
 def compute_shard(order: Order, number: int) -> Answer:
     """Compute a shard and write its result; a shard whose process died is computed again as if it never was."""
     folder = Path(order.folder)
@@ -86,6 +92,8 @@ def compute_shard(order: Order, number: int) -> Answer:
     notes: list[str] = []
     try:
         await_path(shard_folder(folder, number))
+        if (folder / _STOPPED).exists():
+            return Answer(0, [], began)
         began = _begin(folder, number)
         if order not in _prepared:
             _prepared.clear()

@@ -44,12 +44,13 @@ def check_ray(address: str) -> None:
         ) from error
 
 
-def connect(address: str, workers: int) -> int:
-    """Join the cluster, if this process has not, and return how many processors it has.
+def connect(address: str, workers: int, *, gpus: bool = False) -> int:
+    """Join the cluster, if this process has not, and return how many processors it has, or GPUs.
 
     Args:
         address: host:port of its head; nothing to start one of this machine alone.
         workers: processors of that; 0 for as many as there are.
+        gpus: whether shards take a GPU each.
 
     Raises:
         StoreError: if Ray cannot be started or joined.
@@ -75,7 +76,7 @@ def connect(address: str, workers: int) -> int:
             where = f"The Ray cluster at {address} could not be joined" if address else "Ray could not be started"
             raise StoreError(f'{where} ({what}); mend that, or set runtime.runner = "local".') from error
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return max(1, int(resources.get("CPU", 1)))
+    return max(1, int(resources.get("GPU" if gpus else "CPU", 1)))
 
 
 def _be_quiet() -> None:

@@ -12,11 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from fractal_core.cluster.ray_engine import RETRIES
 from fractal_core.config import RuntimeConfig
+from fractal_core.engine import Here
 from fractal_core.errors import InputError, StoreError, UsageError
+from fractal_core.mil.finetune.encoder import TrainableEncoder
+from fractal_core.mil.finetune.gradients import accumulate
+from fractal_core.mil.finetune.team import Ranks
 from fractal_core.progress import Reporter
 from fractal_core.runtime import make_runtime
 
@@ -44,14 +49,35 @@ def failing(common, runtime):
     return do
 
 
-@pytest.fixture(scope="module", autouse=True)
-def importable():
-    """Let the processes of the cluster import this file."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-        yield
-    if "ray" in sys.modules:
-        sys.modules["ray"].shutdown()
+def gradients(common, runtime):
+    """Return work that takes the gradient of a loss over many texts, in batches of few tokens."""
+    encoder = TrainableEncoder(Path(common["encoder"]), "cpu", 32, batch_tokens=256)
+    units = encoder.texts([f"text number {number} of many" for number in range(common["texts"])])
+
+    def do(shard, advance):
+        if shard["world"] > 1:
+            encoder.team = Ranks(encoder.device)
+        loss = accumulate(encoder, units, torch.arange(len(units)), lambda vectors: vectors[:, 0].square().sum())
+        advance(1)
+        found = [each.grad for each in encoder.trained()]
+        flat = torch.cat([each.flatten() for each in found if each is not None])
+        return {"loss": loss, "gradient": flat.numpy(), "without": sum(each is None for each in found)}
+
+    return do
+
+
+@pytest.mark.parametrize("texts", [23, 12])
+def test_gradients_are_summed_in_one_order(cluster, tmp_path, tiny_encoder, texts):
+    """Two processes come to the bits of one, however the batches fall; what is not used has no gradient."""
+    common = {"encoder": str(tiny_encoder), "texts": texts}
+    alone = Here().together(runtime(), gradients, common, tmp_path, 2)
+    heard = []
+    made = runtime()
+    both = made.engine.together(made, gradients, common, tmp_path / "both", 2, heard.append)
+    assert both["gradient"].tobytes() == alone["gradient"].tobytes()
+    assert (both["loss"], both["without"]) == (alone["loss"], alone["without"])
+    assert alone["without"] > 0
+    assert heard == [1]
 
 
 def deal(folder, hows, notes=None):
@@ -61,7 +87,7 @@ def deal(folder, hows, notes=None):
     return [done["number"] for _, done in made.engine.deal(made, failing, {"what": "these"}, shards, folder)]
 
 
-def test_what_a_shard_says_reaches_the_user(tmp_path):
+def test_what_a_shard_says_reaches_the_user(cluster, tmp_path):
     """Results in order, with notes; the sentence of the first shard that fails; a defect as what it is."""
     notes = []
     assert deal(tmp_path / "well", ["well"] * 20, notes) == list(range(20))
@@ -73,21 +99,21 @@ def test_what_a_shard_says_reaches_the_user(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_shard_that_always_kills_its_process(tmp_path):
+def test_a_shard_that_always_kills_its_process(cluster, tmp_path):
     """It is begun so often and no more, and then ends the run with one sentence."""
     with pytest.raises(StoreError, match=rf"Shard 1 of failing could not be computed .* {RETRIES + 1} times over"):
         deal(tmp_path / "death", ["well", "death"])
     assert (tmp_path / "death" / "begun-00000001").read_bytes() == b"." * (RETRIES + 1)
 
 
-def test_other_code_elsewhere(tmp_path, monkeypatch):
+def test_other_code_elsewhere(cluster, tmp_path, monkeypatch):
     """A process that has another version of the package computes nothing."""
     monkeypatch.setattr("fractal_core.cluster.ray_engine.code_of", lambda module: "another")
     with pytest.raises(StoreError, match="is not that of the machine that runs the stage; install the same version"):
         deal(tmp_path / "code", ["well"])
 
 
-def test_ray_listens_to_this_machine_alone():
+def test_ray_listens_to_this_machine_alone(cluster):
     """Every socket on which a process of the cluster waits is one of the loopback device."""
     listening = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines()
     mine = {str(pid) for pid in descendants(os.getpid())}

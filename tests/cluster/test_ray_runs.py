@@ -15,7 +15,6 @@ import pytest
 from rich.console import Console
 from small_data import make_rows, write_jsonl, write_project
 
-from fractal_core.cluster.starting import connect
 from fractal_core.config import RuntimeConfig
 from fractal_core.config_loading import load_config
 from fractal_core.encode import embedding
@@ -35,16 +34,6 @@ from fractal_core.text import segmentation, spooling
 
 FOLDER = ("input.path=rows", "input.max_reject_fraction=0.1")
 RAY = (*FOLDER, "runtime.runner=ray", "runtime.ray.workers=2")
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """The cluster of two processes that all runs of this file use."""
-    assert connect("", 2) == 2
-    import ray
-
-    yield ray
-    ray.shutdown()
 
 
 def run(folder, workspace, *settings, until=None):
@@ -78,17 +67,17 @@ class Killer(threading.Thread):
         killed: its pid, once it is.
     """
 
-    def __init__(self, workspace, kind):
-        """Wait for shards of a kind in a workspace."""
+    def __init__(self, workspace, kind, folder=""):
+        """Wait for shards of a kind in a workspace; their folder has its name, unless it is another."""
         super().__init__(daemon=True)
-        self.workspace, self.kind = workspace, kind
+        self.workspace, self.kind, self.folder = workspace, kind, folder or kind
         self.killed: list[int] = []
         self.start()
 
     def run(self):
         started = time.monotonic()
         while not self.killed and time.monotonic() - started < 60:
-            if any(self.workspace.glob(f"tmp/*-scratch/**/{self.kind}/begun-*")):
+            if any(self.workspace.glob(f"tmp/*-scratch/**/{self.folder}/begun-*")):
                 self.kill_one()
             time.sleep(0.005)
 
@@ -134,6 +123,7 @@ def alone(folder):
     return run(folder, "alone", *FOLDER)
 
 
+@pytest.mark.slow
 def test_same_bytes_with_a_worker_killed(folder, alone, cluster, capfd):
     """A worker dies by SIGKILL in the middle of embed: its shard is computed again, nothing is there twice."""
     killer = Killer(folder / "dealt", "compare")
@@ -153,6 +143,18 @@ def test_the_runner_makes_nothing_stale(folder, alone, cluster):
     """What one process has computed is reused on a cluster, and the other way round row by row."""
     again = run(folder, "alone", *RAY)
     assert all(record.reused for record in again.record.stages)
+
+
+@pytest.mark.slow
+def test_an_encoder_is_trained_together(folder, alone, cluster):
+    """Two processes share the batches of every step, one dies, both begin anew: the weights of a single one."""
+    settings = ("train.scorer=finetune", "train.folds=2", "train.finetune.batch_responses=32")
+    expected = run(folder, "alone", *FOLDER, *settings, until="train")
+    killer = Killer(folder / "dealt", "together", "train-0")
+    dealt = run(folder, "dealt", *RAY, *settings, until="train")
+    assert len(killer.killed) == 1
+    assert digests(dealt) == digests(expected)
+    assert "fine_tuning began anew in 2 processes, because one of them died" in notes(dealt, "train")
 
 
 def scored(labelling, folder, *settings):
