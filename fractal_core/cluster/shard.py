@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -110,11 +111,11 @@ def compute_shard(order: Order, number: int) -> Answer:
 
 
 def _begin(folder: Path, number: int) -> int:
-    """Leave a mark that the shard was begun; return how many there are."""
-    marks = folder / f"begun-{number:08}"
-    with marks.open("ab") as stream:
-        stream.write(b".")
-    return marks.stat().st_size
+    """Write down that this process has begun the shard; return how often it was begun."""
+    begun = folder / f"begun-{number:08}"
+    with begun.open("a", encoding="utf-8") as stream:
+        stream.write(f"{os.getpid()} {platform.node()}\n")
+    return len(begun.read_text(encoding="utf-8").splitlines())
 
 
 def _prepare(order: Order) -> tuple[Do, list[str]]:

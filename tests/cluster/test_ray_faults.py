@@ -103,7 +103,8 @@ def test_a_shard_that_always_kills_its_process(cluster, tmp_path):
     """It is begun so often and no more, and then ends the run with one sentence."""
     with pytest.raises(StoreError, match=rf"Shard 1 of failing could not be computed .* {RETRIES + 1} times over"):
         deal(tmp_path / "death", ["well", "death"])
-    assert (tmp_path / "death" / "begun-00000001").read_bytes() == b"." * (RETRIES + 1)
+    begun = (tmp_path / "death" / "begun-00000001").read_text().splitlines()
+    assert len(set(begun)) == RETRIES + 1
 
 
 def test_other_code_elsewhere(cluster, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
+from glob import glob
 from pathlib import Path
 
 import numpy as np
@@ -67,28 +68,32 @@ class Killer(threading.Thread):
         killed: its pid, once it is.
     """
 
-    def __init__(self, workspace, kind, folder=""):
-        """Wait for shards of a kind in a workspace; their folder has its name, unless it is another."""
+    def __init__(self, workspace, folder):
+        """Wait for shards in a scratch folder of this name."""
         super().__init__(daemon=True)
-        self.workspace, self.kind, self.folder = workspace, kind, folder or kind
+        self.pattern = str(workspace / "tmp" / "*-scratch" / "**" / folder / "begun-*")
         self.killed: list[int] = []
         self.start()
 
     def run(self):
         started = time.monotonic()
         while not self.killed and time.monotonic() - started < 60:
-            if any(self.workspace.glob(f"tmp/*-scratch/**/{self.folder}/begun-*")):
-                self.kill_one()
-            time.sleep(0.005)
+            for begun in glob(self.pattern, recursive=True):
+                with suppress(OSError, IndexError):
+                    self.kill_over(Path(begun))
+            time.sleep(0.002)
 
-    def kill_one(self):
-        """Kill a process whose title says that it computes such a shard."""
-        for entry in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if (entry / "cmdline").read_bytes().startswith(f"ray::{self.kind}".encode()):
-                    os.kill(int(entry.name), signal.SIGKILL)
-                    self.killed.append(int(entry.name))
-                    return
+    def kill_over(self, begun):
+        """Kill the process that has begun a shard, if it has not ended it; it is held while that is found out."""
+        pid = int(begun.read_text().split()[0])
+        if self.killed or begun.with_name(begun.name.replace("begun", "result")).exists():
+            return
+        os.kill(pid, signal.SIGSTOP)
+        busy = begun.with_name(begun.name.replace("begun", "shard")).exists()
+        if busy and not begun.with_name(begun.name.replace("begun", "result")).exists():
+            self.killed.append(pid)
+            os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +155,7 @@ def test_an_encoder_is_trained_together(folder, alone, cluster):
     """Two processes share the batches of every step, one dies, both begin anew: the weights of a single one."""
     settings = ("train.scorer=finetune", "train.folds=2", "train.finetune.batch_responses=32")
     expected = run(folder, "alone", *FOLDER, *settings, until="train")
-    killer = Killer(folder / "dealt", "together", "train-0")
+    killer = Killer(folder / "dealt", "train-0")
     dealt = run(folder, "dealt", *RAY, *settings, until="train")
     assert len(killer.killed) == 1
     assert digests(dealt) == digests(expected)
