@@ -8,11 +8,13 @@ import os
 import secrets
 import socket
 import sys
+from pathlib import Path
 
 from fractal_core.errors import StoreError, UsageError
 
 _SECONDS_TO_ANSWER = 5.0
 _DEFAULT_PORT = 6379
+_TOKEN = Path("~/.ray/auth_token")
 # Data go through the workspace; Ray has paths and numbers to carry. It asks for 75 MB at least.
 _OBJECT_STORE_BYTES = 100_000_000
 
@@ -58,7 +60,9 @@ def connect(address: str, workers: int, *, gpus: bool = False) -> int:
     # Ray reads its settings when it is imported, which a notebook may have done.
     if "ray" not in sys.modules:
         _be_quiet()
-        if not address:
+        if address:
+            _bring_token()
+        else:
             _be_private()
     import ray
     import ray._private.worker as driver
@@ -74,7 +78,8 @@ def connect(address: str, workers: int, *, gpus: bool = False) -> int:
         except (OSError, RuntimeError, ValueError) as error:
             what = " ".join(str(error).split()).split(". ")[0].rstrip(".")
             where = f"The Ray cluster at {address} could not be joined" if address else "Ray could not be started"
-            raise StoreError(f'{where} ({what}); mend that, or set runtime.runner = "local".') from error
+            hint = "see that RAY_AUTH_TOKEN or ~/.ray/auth_token has its token" if address else "mend that"
+            raise StoreError(f'{where} ({what}); {hint}, or set runtime.runner = "local".') from error
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return max(1, int(resources.get("GPU" if gpus else "CPU", 1)))
 
@@ -82,6 +87,14 @@ def connect(address: str, workers: int, *, gpus: bool = False) -> int:
 def _be_quiet() -> None:
     """Send no usage statistics, and do not warn of what will change in Ray some day."""
     os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
+
+
+def _bring_token() -> None:
+    """Show the token of the cluster, if there is one where Ray keeps it; and do not wait long for one that is wrong."""
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")
+    named = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    if named or _TOKEN.expanduser().is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _be_private() -> None:
