@@ -98,6 +98,9 @@ def _bring_token() -> None:
 
 
 def _be_private() -> None:
-    """Listen on loopback alone, and to nobody who does not know this process's token."""
+    """Listen on loopback alone, and to nobody who does not know this process's token.
+
+    Whatever the name of the first variable says, on Linux too Ray then takes 127.0.0.1 as the address of its machine.
+    """
     os.environ.update(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_AUTH_MODE="token")
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

@@ -29,6 +29,7 @@ from fractal_core.progress import Reporter
 from fractal_core.results import find_run
 from fractal_core.runtime import make_runtime
 from fractal_core.scoring import incoming
+from fractal_core.scoring.scorer import Scorer
 from fractal_core.scoring.scoring import score_files
 from fractal_core.store.workspace import open_workspace
 from fractal_core.text import segmentation, spooling
@@ -176,6 +177,13 @@ def test_scoring_is_dealt_as_well(folder, alone, cluster):
     """`fractal score` writes the same file, batch by batch on other processes, and rejects the same rows."""
     assert scored(alone, folder, *RAY) == scored(alone, folder, *FOLDER)
     assert list((folder / "alone" / "tmp").iterdir()) == []
+
+
+def test_single_responses_need_no_cluster(folder, alone):
+    """A scorer of a run that was computed on a cluster is opened where that cannot be reached any more."""
+    results = find_run(alone.workspace, alone.record.run_id, "pseudolabel")
+    gone = load_config(folder / "fractal.toml", [*RAY, "runtime.ray.address=127.0.0.1:1"])
+    assert len(Scorer(replace(results, config=gone))("The museum was built in 345. It is big.")) == 2
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf"])
