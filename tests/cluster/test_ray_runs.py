@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -149,6 +150,27 @@ def test_the_runner_makes_nothing_stale(folder, alone, cluster):
     """What one process has computed is reused on a cluster, and the other way round row by row."""
     again = run(folder, "alone", *RAY)
     assert all(record.reused for record in again.record.stages)
+
+
+def test_static_vectors(folder, cluster):
+    """Looked up on two processes, texts that recur in several places included."""
+    settings = ("encoder.kind=static",)
+    alone, dealt = (run(folder, name, *how, *settings, until="embed") for name, how in (("one", FOLDER), ("two", RAY)))
+    assert digests(dealt) == digests(alone)
+
+
+def test_what_is_known_is_not_computed_again(folder, alone, cluster):
+    """New responses beside those of a run in one process: a cluster reuses the same rows and makes the same files."""
+    more = make_rows(72)[60:]
+    found = []
+    for name, how in (("here", FOLDER), ("there", RAY)):
+        shutil.copytree(folder / "alone", folder / name)
+        shutil.copytree(folder / "rows", folder / f"rows-{name}")
+        write_jsonl(folder / f"rows-{name}" / "more.jsonl", more)
+        done = run(folder, name, *how, f"input.path=rows-{name}", "runtime.remember_mb=0", until="priors")
+        found.append((digests(done), {each.stage: each.rows_computed for each in done.record.stages}))
+    assert found[0] == found[1]
+    assert [found[0][1][stage] for stage in ("read", "segment", "priors")] == [12, 48, 288]
 
 
 @pytest.mark.slow
