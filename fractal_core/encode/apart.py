@@ -16,12 +16,12 @@ import pyarrow as pa
 
 from fractal_core.appearing import appearing
 from fractal_core.encode.comparing import evidence_rows
+from fractal_core.encode.material_tables import material_tables, materials_of
 from fractal_core.encode.opening import open_encoder
 from fractal_core.encode.remembered import pack, unpack
 from fractal_core.encode.spool import text_hash
 from fractal_core.encode.uncollected import uncollected
 from fractal_core.evidence.extract import extract
-from fractal_core.evidence.material import ContextChunk, Material
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from fractal_core.engine import Do, Parcel
     from fractal_core.store.stage import Runtime
 
-_CHUNKS: Any = pa.list_(pa.struct([("text", pa.string()), ("sentences", pa.list_(pa.list_(pa.int32())))]))
 _PLACES: tuple[pa.Field[Any], ...] = (
     pa.field("text", pa.int32()),
     pa.field("file", pa.string()),
@@ -141,7 +140,7 @@ class ComparedApart:
                 place = self._places.get(text_hash(text))
                 if place is not None:
                     places.append({"text": number, **place._asdict()})
-        return {**_tables(shard.new), "places": pa.Table.from_pylist(places, schema=pa.schema(_PLACES))}
+        return {**material_tables(shard.new), "places": pa.Table.from_pylist(places, schema=pa.schema(_PLACES))}
 
 
 def reading_texts(common: Parcel, runtime: Runtime) -> Do:
@@ -164,7 +163,7 @@ def comparing_responses(common: Parcel, runtime: Runtime) -> Do:
     encoder, rarity, _ = _opened(common, runtime)
 
     def compare(shard: Parcel, advance: Advance) -> Parcel:
-        materials = _materials(shard)
+        materials = materials_of(shard)
         texts = list(dict.fromkeys(text for material in materials for text in material.texts))
         readings = {texts[number]: reading for number, reading in _kept(shard["places"], encoder.dimensions)}
         new = [text for text in texts if text not in readings]
@@ -199,29 +198,3 @@ def _kept(places: pa.Table, dimensions: int) -> Iterator[tuple[int, Reading]]:
             for row in rows:
                 stream.seek(row["start"])
                 yield row["text"], unpack(stream.read(row["bytes"]), dimensions)
-
-
-def _tables(materials: Sequence[Material]) -> dict[str, pa.Table]:
-    """Return responses as tables; contexts, which are often shared, once each."""
-    contexts: dict[tuple[ContextChunk, ...], int] = {}
-    number = [contexts.setdefault(material.chunks, len(contexts)) for material in materials]
-    chunks = [[{"text": c.text, "sentences": c.sentences} for c in context] for context in contexts]
-    responses = {
-        "response_id": pa.array([material.response_id for material in materials], pa.string()),
-        "sentences": pa.array([material.sentences for material in materials], pa.list_(pa.string())),
-        "query": pa.array([material.query for material in materials], pa.string()),
-        "context": pa.array(number, pa.int32()),
-    }
-    return {"responses": pa.table(responses), "contexts": pa.table({"chunks": pa.array(chunks, _CHUNKS)})}
-
-
-def _materials(shard: Parcel) -> list[Material]:
-    """Return what `_tables` was given."""
-    contexts = [
-        tuple(ContextChunk(c["text"], tuple((start, end) for start, end in c["sentences"])) for c in context)
-        for context in shard["contexts"].column("chunks").to_pylist()
-    ]
-    return [
-        Material(row["response_id"], tuple(row["sentences"]), row["query"], contexts[row["context"]])
-        for row in shard["responses"].to_pylist()
-    ]
