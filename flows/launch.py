@@ -148,8 +148,8 @@ def _start_flow(request: Request, workspace: Workspace, config: RunConfig, repor
     from flows.run_server import start_run_server, talking_to
 
     prepare_prefect(workspace.prefect, debug=request.debug)
-    if config.runtime.device == "cuda":
-        make_runtime(config.runtime, reporter)  # says that there is no GPU before a server is started
+    if config.runtime.device == "cuda" or config.runtime.runner != "local":
+        make_runtime(config.runtime, reporter)  # says that there is no GPU, or no cluster, before a server is started
     reporter.line("starting Prefect ...")
     stop_orphan_servers()
     start_guard()

@@ -1,7 +1,8 @@
 """No process outlives its run: a guard beside every run ends what the run started once it is gone, however it went.
 
-A run that is killed cannot stop Prefect's temporary server itself. The guard is this file run by itself, so it imports
-nothing but the standard library. Processes are found by a variable in their environment (on Linux only).
+A run that is killed cannot stop Prefect's temporary server itself, nor a Ray cluster. The guard is this file run by
+itself, so it imports nothing but the standard library. Processes are found by a variable in their environment, and, for
+some write over it, by whose children they were while the run lived (on Linux only).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ PARENT = "FRACTAL_PARENT"
 
 _PROCESSES = Path("/proc")
 _POLL_SECONDS = 0.2
+_POLLS_A_LOOK = 10
 _PATIENCE_SECONDS = 2.0
 _LAST_SECONDS = 30.0
 _QUIET_POLLS = 3
@@ -53,15 +55,45 @@ def stop_orphan_servers() -> list[int]:
 
 def guard(parent: int) -> None:
     """Wait until the parent is gone, then end what it started: politely first, after two seconds by force."""
+    seen: dict[int, str] = {}
+    polls = 0
     while os.getppid() == parent:
+        if polls % _POLLS_A_LOOK == 0:
+            seen |= _descendants(parent)
+        polls += 1
         time.sleep(_POLL_SECONDS)
     gone = time.monotonic()
     quiet = 0
     while quiet < _QUIET_POLLS and time.monotonic() - gone < _LAST_SECONDS:
-        left = _children(lambda owner: owner == parent)
+        same = {pid for pid, (_, begun) in _processes().items() if seen.get(pid) == begun}
+        left = sorted({*same, *_children(lambda owner: owner == parent)})
         _send(left, signal.SIGTERM if time.monotonic() - gone < _PATIENCE_SECONDS else signal.SIGKILL)
         quiet = 0 if left else quiet + 1
         time.sleep(_POLL_SECONDS)
+
+
+def _descendants(parent: int) -> dict[int, str]:
+    """Return pid -> time of start of what a process has started, and what that has, but for the guard itself."""
+    processes = _processes()
+    found, waiting = {os.getpid()}, [parent]
+    while waiting:
+        above = waiting.pop()
+        below = [pid for pid, (owner, _) in processes.items() if owner == above and pid not in found]
+        found.update(below)
+        waiting.extend(below)
+    return {pid: processes[pid][1] for pid in found - {os.getpid()}}
+
+
+def _processes() -> dict[int, tuple[int, str]]:
+    """Return pid -> (pid of the process that it is a child of, time of start) of all that run."""
+    found = {}
+    for entry in _PROCESSES.glob("[0-9]*"):
+        with suppress(OSError):
+            # The name of the program, in brackets, may have any characters.
+            fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            if fields[0] != "Z":
+                found[int(entry.name)] = int(fields[1]), fields[19]
+    return found
 
 
 def _children(of: Callable[[int], bool]) -> list[int]:

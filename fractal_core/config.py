@@ -175,6 +175,15 @@ class ExportConfig(Section):
     )
 
 
+class RayConfig(Section):
+    """The Ray cluster of `runtime.runner = "ray"`."""
+
+    address: str = Field(
+        "", description="host:port of its head; empty starts one of this machine alone, which ends with the run."
+    )
+    workers: int = Field(0, ge=0, description="Processes of one that is started; 0 for one a core.")
+
+
 class RuntimeConfig(Section):
     """How to compute, never what: nothing in here makes a stage stale."""
 
@@ -188,6 +197,10 @@ class RuntimeConfig(Section):
         description="MB of token vectors kept in the workspace, so that a text is not read again beside another query "
         "or document; 0 for none.",
     )
+    runner: Literal["local", "ray"] = Field(
+        "local", description="local computes in one process; ray deals shards to the processes of a Ray cluster."
+    )
+    ray: RayConfig = Field(default_factory=RayConfig, description="The Ray cluster.")
 
 
 class RunConfig(Section):

@@ -39,6 +39,11 @@ class Results:
     artefacts: Mapping[str, Artefact]
 
     @property
+    def workspace(self) -> Workspace:
+        """Where they are."""
+        return next(iter(self.artefacts.values())).workspace
+
+    @property
     def kind(self) -> SettledKind:
         """What a response label is."""
         return settled_kind(self.config.input.label_kind, self.config.aggregation)

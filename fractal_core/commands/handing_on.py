@@ -59,6 +59,10 @@ def score(
     results = find_results(store, config, settings or (), run_id, until=NEEDED)
     given = None if files == [STANDARD] else input_files(files)
     output = Output(as_json)
+    if results.config.runtime.runner != "local":
+        from flows.orphans import start_guard
+
+        start_guard()
     with interruptible():
         said = score_files(results, given, target, output.reporter(), force=force)
     if target is not None:

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from fractal_core.encode.apart import ComparedApart
+from fractal_core.encode.comparing import EVIDENCE_SCHEMA, ComparedHere, Comparing, Shard
 from fractal_core.encode.distilling import save_static
 from fractal_core.encode.opening import STATIC_FILE, open_encoder
-from fractal_core.encode.reader import TextReader, count_uses
-from fractal_core.encode.remembered import RememberedEncoder
+from fractal_core.encode.reader import count_uses
 from fractal_core.encode.shards import shards
 from fractal_core.encode.spool import VectorSpool, text_hash
-from fractal_core.encode.uncollected import uncollected
 from fractal_core.errors import InputError
-from fractal_core.evidence.catalogue import FEATURES
-from fractal_core.evidence.extract import Evidence, extract
 from fractal_core.reuse import KEYS_FILE, EarlierRows, KeyWriter, merged, unit_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+    from pathlib import Path
 
+    from fractal_core.encode.opening import Opened
+    from fractal_core.encode.reader import Uses
     from fractal_core.evidence.material import Material
     from fractal_core.stage_params import EmbedParams
     from fractal_core.store.stage import Inputs, Outputs, Runtime
 
 SHARD_CHARACTERS = 250_000
 HELD_BYTES = 2 * 1024**3
-
-_FIELDS: list[pa.Field[Any]] = [
-    pa.field("response_id", pa.string(), nullable=False),
-    pa.field("sentence_index", pa.int32(), nullable=False),
-    pa.field("best_chunk", pa.int32()),
-    *(pa.field(feature.name, pa.float32()) for feature in FEATURES),
-]
-EVIDENCE_SCHEMA = pa.schema(_FIELDS)
 
 
 def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtime) -> None:
@@ -63,49 +56,44 @@ def embed(inputs: Inputs, params: EmbedParams, outputs: Outputs, runtime: Runtim
         raise InputError(f'The encoder "{params.model}" has no files; set encoder.model to a transformers folder.')
     earlier = inputs.earlier()
     made = earlier[0].path(STATIC_FILE) if earlier else None
-    encoder, rarity, static = open_encoder(files[0].parent, params, made, runtime)
-    save_static(static, outputs.file(STATIC_FILE))
-    # Static vectors are looked up as quickly as what was remembered.
-    shelved = RememberedEncoder(encoder, runtime.shelf) if static is None else None
-    spool = VectorSpool(outputs.scratch("vectors.f32"), encoder.dimensions)
+    opened = open_encoder(files[0].parent, params, made, runtime)
+    save_static(opened.static, outputs.file(STATIC_FILE))
+    spool = VectorSpool(outputs.scratch("vectors.f32"), opened.encoder.dimensions)
     known = EarlierRows(earlier, "evidence", EVIDENCE_SCHEMA.names[1:])
     keys = KeyWriter(outputs.file(KEYS_FILE))
-
     keys_of_shards: list[list[bytes]] = []
 
-    def texts_to_read() -> Iterator[list[str]]:
-        for shard in shards(inputs, params.chunk_tokens, SHARD_CHARACTERS):
-            keys_of_shards.append([_key(material) for material in shard])
-            yield _texts([m for m, key in zip(shard, keys_of_shards[-1], strict=True) if key not in known])
+    def through() -> Iterator[Shard]:
+        for number, materials in enumerate(shards(inputs, params.chunk_tokens, SHARD_CHARACTERS)):
+            if number == len(keys_of_shards):
+                keys_of_shards.append([_key(material) for material in materials])
+            unit_keys = keys_of_shards[number]
+            new = [material for material, key in zip(materials, unit_keys, strict=True) if key not in known]
+            yield Shard(materials, unit_keys, new)
 
-    uses = count_uses(texts_to_read())
-    reader = TextReader(shelved or encoder, uses, spool, HELD_BYTES)
+    uses = count_uses(shard.texts for shard in through())
     others: set[str] = set()
     with runtime.progress("embed", uses.characters) as progress:
-        again = shards(inputs, params.chunk_tokens, SHARD_CHARACTERS)
-        for shard, unit_keys in zip(again, keys_of_shards, strict=True):
-            new = [material for material, key in zip(shard, unit_keys, strict=True) if key not in known]
-            compared = None
-            if new:
-                with uncollected():
-                    compared = extract(new, reader.read(_texts(new), progress.advance), rarity, runtime.device)
+        comparing = _comparing(opened, files[0].parent, params, uses, spool, outputs, runtime)
+        for shard, new_rows in comparing.compare(through, progress.advance):
             rows, counts = merged(
-                pa.array([material.response_id for material in shard], pa.string()),
-                unit_keys,
+                pa.array([material.response_id for material in shard.materials], pa.string()),
+                shard.keys,
                 known,
-                evidence_rows(new, compared),
-                [len(material.sentences) for material in new],
+                new_rows,
+                [len(material.sentences) for material in shard.new],
             )
             outputs.write("evidence", rows)
-            outputs.reused(rows.num_rows - sum(len(material.sentences) for material in new))
-            keys.add(unit_keys, counts)
+            outputs.reused(rows.num_rows - new_rows.num_rows)
+            keys.add(shard.keys, counts)
             others.update(
-                text_hash(t) for m, key in zip(shard, unit_keys, strict=True) if key in known for t in m.texts
+                text_hash(text)
+                for material, key in zip(shard.materials, shard.keys, strict=True)
+                if key in known
+                for text in material.texts
             )
     keys.close()
-    if reader.read_again:
-        runtime.note(f"{reader.read_again:,} texts were encoded again: their token vectors no longer fitted in memory.")
-    outputs.reused(spool.take(earlier, others) + (len(shelved.remembered) if shelved else 0))
+    outputs.reused(spool.take(earlier, others) + comparing.remembered)
     name = encoder_name(params)
     for hashes, vectors in spool.sorted_batches():
         outputs.write("embeddings", embeddings_table(hashes, name, vectors))
@@ -115,22 +103,23 @@ def _key(material: Material) -> bytes:
     return unit_key(material.sentences, material.query, [(chunk.text, chunk.sentences) for chunk in material.chunks])
 
 
-def evidence_rows(materials: Sequence[Material], evidence: Evidence | None) -> pa.Table:
-    """Return the evidence of some responses as rows of table `evidence` without response_id: NaN becomes null."""
-    schema = pa.schema(_FIELDS[1:])
-    if evidence is None:
-        return schema.empty_table()
-    lengths = [len(material.sentences) for material in materials]
-    columns = [
-        pa.array(np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])),
-        pa.array(evidence.best_chunk, mask=evidence.best_chunk < 0),
-        *(pa.array(column, mask=np.isnan(column)) for column in np.ascontiguousarray(evidence.values.T)),
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _texts(materials: Sequence[Material]) -> list[str]:
-    return [text for material in materials for text in material.texts]
+def _comparing(
+    opened: Opened,
+    model: Path,
+    params: EmbedParams,
+    uses: Uses,
+    spool: VectorSpool,
+    outputs: Outputs,
+    runtime: Runtime,
+) -> Comparing:
+    """Return what compares shards in this process, or in others."""
+    if not runtime.engine.apart:
+        return ComparedHere(opened, uses, spool, runtime, HELD_BYTES)
+    static = None if opened.static is None else str(outputs.file(STATIC_FILE).resolve())
+    common = {"model": str(model), "kind": params.kind, "max_tokens": params.max_tokens, "static": static}
+    folder = outputs.scratch("apart")
+    folder.mkdir()
+    return ComparedApart(common, uses, spool, runtime, folder, SHARD_CHARACTERS)
 
 
 def encoder_name(params: EmbedParams) -> str:

@@ -10,6 +10,7 @@ import torch
 from fractal_core.errors import InputError
 from fractal_core.mil.ensemble import EXTRA, FINETUNE, Component
 from fractal_core.mil.examples import NO_FOLD
+from fractal_core.mil.finetune.apart import bag_loss, fine_tune_apart
 from fractal_core.mil.finetune.encoder import TrainableEncoder
 from fractal_core.mil.finetune.examples import TextBags
 from fractal_core.mil.finetune.member import score
@@ -21,6 +22,7 @@ from fractal_core.mil.starting import NO_PRIOR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -43,6 +45,7 @@ def learn_by_finetuning(
     recipe: Recipe,
     params: TrainParams,
     runtime: Runtime,
+    folder: Path,
     earlier: Sequence[Member] = (),
 ) -> tuple[Learned, list[Member]]:
     """Train an encoder a fold; return the calibrated and guarded ensemble, and the encoders.
@@ -54,6 +57,7 @@ def learn_by_finetuning(
         recipe: its poolings and guard.
         params: of the stage.
         runtime: the device, progress and notes.
+        folder: for other processes; it must not be there yet.
         earlier: encoders to go on from, one a fold; none to start anew.
 
     Raises:
@@ -79,13 +83,15 @@ def learn_by_finetuning(
         seed=params.seed,
     )
 
-    def loss(logits: Tensor, responses: Tensor) -> Tensor:
-        part = examples.segments.select(responses)[1]
-        return task.losses(logits, logits.new_zeros(1, task.extras), examples.labels[responses], part)
-
-    encoder = _encoder(inputs, params, runtime)
+    model = inputs.sources("encoder")[0].parent, params.max_tokens
     with runtime.progress("train", step_count(bags, tuning)) as progress:
-        tuned = fine_tune(encoder, bags, loss, tuning, progress.advance, earlier)
+        if runtime.engine.apart:
+            tuned = fine_tune_apart(
+                model, bags, task, examples.labels, tuning, earlier, runtime, folder, progress.advance
+            )
+        else:
+            loss = bag_loss(task, examples.labels, examples.segments)
+            tuned = fine_tune(_encoder(inputs, params, runtime), bags, loss, tuning, progress.advance, earlier)
     teams = examples.folds
     parameters = {
         "weights": torch.zeros(teams, 0),

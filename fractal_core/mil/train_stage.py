@@ -72,7 +72,8 @@ def _train(inputs: Inputs, params: TrainParams, outputs: Outputs, runtime: Runti
         members: list[Member] = []
         if params.train.scorer == FINETUNE:
             encoders = _encoders(earlier, task, runtime.note)
-            learned, members = learn_by_finetuning(inputs, assembled, task, recipe, params, runtime, encoders)
+            folder = outputs.scratch(f"finetune-{task.aggregation}")
+            learned, members = learn_by_finetuning(inputs, assembled, task, recipe, params, runtime, folder, encoders)
         else:
             with runtime.progress(_titled(task, tasks), params.train.epochs * len(recipe.poolings)) as progress:
                 schedule = schedule_of(params.train, params.seed)

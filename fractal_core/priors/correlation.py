@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# Sentences held at once.
+BLOCK_ROWS = 8192
+
+
 def response_correlation(
-    vectors: NDArray[np.float32], text: NDArray[np.int64], response: NDArray[np.int64], block_rows: int = 8192
+    vectors: NDArray[np.float32], text: NDArray[np.int64], response: NDArray[np.int64], block_rows: int = BLOCK_ROWS
 ) -> NDArray[np.float32]:
     """Return the mean of (1 + Pearson) / 2 with the other sentences of the response: P2 of the FRACTAL paper, averaged.
 
@@ -31,8 +35,7 @@ def response_correlation(
         coefficient is undefined, counts as uncorrelated (0.5).
     """
     result = np.full(len(text), np.nan, dtype=np.float32)
-    starts = np.flatnonzero(np.r_[True, response[1:] != response[:-1]]) if len(text) else np.zeros(0, dtype=np.int64)
-    bounds = np.append(starts, len(text))
+    bounds = _bounds(response)
     for first, last in _blocks(bounds, block_rows):
         low, high = bounds[first], bounds[last]
         units = _standard(vectors[text[low:high]])
@@ -43,6 +46,26 @@ def response_correlation(
         mean = np.divide(total, others, out=np.full(len(total), np.nan), where=others > 0)
         result[low:high] = np.clip((1.0 + mean) / 2.0, 0.0, 1.0)
     return result
+
+
+def response_blocks(response: NDArray[np.int64], rows: int) -> Iterator[tuple[int, int]]:
+    """Yield [start, end) of the sentences that are held at once, of so many rows at most or one larger response.
+
+    Args:
+        response: [N] int64, non-decreasing: the response of each sentence.
+        rows: at most so many, if no response has more.
+    """
+    bounds = _bounds(response)
+    for first, last in _blocks(bounds, rows):
+        yield int(bounds[first]), int(bounds[last])
+
+
+def _bounds(response: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each response begins, and the end."""
+    if len(response) == 0:
+        return np.zeros(1, dtype=np.int64)
+    starts = np.flatnonzero(np.r_[True, response[1:] != response[:-1]])
+    return np.append(starts, len(response))
 
 
 def _blocks(bounds: NDArray[np.int64], rows: int) -> Iterator[tuple[int, int]]:

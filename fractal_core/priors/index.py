@@ -16,6 +16,8 @@ from fractal_core.errors import StoreError
 from fractal_core.priors.torch_search import tiled_search
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     Found = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -43,6 +45,7 @@ class Index:
             vector numbers, -1 where fewer were found.
         summary: a clause for the user, empty if there is nothing to say.
         error: bound on how far the inner products are from the exact ones, for vectors of length 1.
+        lists: the FAISS index with the inverted lists; None if it is exact.
     """
 
     size: int
@@ -50,6 +53,7 @@ class Index:
     search: Callable[[NDArray[np.float32], int], Found]
     summary: str = ""
     error: float = SIMILARITY_ERROR
+    lists: Any = None
 
 
 def build_index(vectors: NDArray[np.float32], kind: str, *, device: str, flat_limit: int = FLAT_LIMIT) -> Index:
@@ -66,12 +70,43 @@ def build_index(vectors: NDArray[np.float32], kind: str, *, device: str, flat_li
         StoreError: FAISS is not installed.
     """
     faiss = load_faiss()
-    gpu = device == "cuda" and hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+    gpu = _on_gpu(faiss, device)
     if device == "cuda" and not gpu and kind != "ivf":
         return Index(len(vectors), True, tiled_search(vectors, device))
     if kind == "ivf" or (kind == "auto" and len(vectors) > flat_limit):
         return _ivf(faiss, vectors, gpu)
     return _flat(faiss, vectors, gpu)
+
+
+def save_index(index: Index, path: Path) -> None:
+    """Write the inverted lists of an index, for another process to search."""
+    faiss = load_faiss()
+    # What is on a GPU has no file format of its own.
+    on_cpu = faiss.index_gpu_to_cpu if hasattr(faiss, "index_gpu_to_cpu") else lambda lists: lists
+    faiss.write_index(on_cpu(index.lists), str(path))
+
+
+def saved_index(path: Path, *, device: str) -> Index:
+    """Return an index whose inverted lists were saved; they are read as they are searched, but for a GPU."""
+    faiss = load_faiss()
+    lists = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+    size = int(lists.ntotal)
+    if _on_gpu(faiss, device):
+        lists = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, lists)
+    return Index(size, False, _searching(lists), error=HALF_ERROR, lists=lists)
+
+
+def _on_gpu(faiss: Any, device: str) -> bool:
+    return bool(device == "cuda" and hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0)
+
+
+def _searching(lists: Any) -> Callable[[NDArray[np.float32], int], Found]:
+    def search(queries: NDArray[np.float32], count: int) -> Found:
+        with threadpool_limits(limits=1, user_api="blas"):
+            found: Found = lists.search(queries, count)
+        return found
+
+    return search
 
 
 def load_faiss() -> Any:
@@ -126,11 +161,7 @@ def _ivf(faiss: Any, vectors: NDArray[np.float32], gpu: bool) -> Index:
     if gpu:
         index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
 
-    def search(queries: NDArray[np.float32], count: int) -> Found:
-        with threadpool_limits(limits=1, user_api="blas"):
-            found: Found = index.search(queries, count)
-        return found
-
+    search = _searching(index)
     exact = _flat(faiss, vectors, False)
     sample = np.random.default_rng(SEED).permutation(size)
     tuning, measuring = sample[:256], sample[-1000:]
@@ -153,7 +184,7 @@ def _ivf(faiss: Any, vectors: NDArray[np.float32], gpu: bool) -> Index:
     )
     if recall < TARGET_RECALL:
         summary += '; set priors.index = "flat" for exact neighbours'
-    return Index(size, False, search, summary, HALF_ERROR)
+    return Index(size, False, search, summary, HALF_ERROR, index)
 
 
 def _recall(truth: Found, found: Found, own: NDArray[np.int64]) -> float:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fractal_core.errors import InputError, StoreError
+from fractal_core.priors.apart import Apart
 from fractal_core.priors.column import column_prior
 from fractal_core.priors.correlation import response_correlation
 from fractal_core.priors.evidence_prior import EvidenceStandardiser, comparisons, feature_matrix
@@ -63,12 +64,15 @@ def priors(inputs: Inputs, params: PriorsParams, outputs: Outputs, runtime: Runt
     texts, text = distinct(sentences.column("text"))
     vectors = text_vectors(texts, inputs.batches("embeddings"))
     unknown = np.full(len(text), np.nan, dtype=np.float32)
+    apart = Apart(vectors, runtime, outputs.scratch) if runtime.engine.apart else None
 
     columns = {
         "document_similarity": similarity_prior(evidence.column(DOCUMENT_COSINE).to_numpy()),
         "query_similarity": similarity_prior(evidence.column(QUERY_COSINE).to_numpy()),
         **_evidence_priors(inputs, evidence, runtime),
-        "response_correlation": response_correlation(vectors, text, response),
+        "response_correlation": (
+            apart.correlation(text, response) if apart else response_correlation(vectors, text, response)
+        ),
         "column_prior": _column_prior(inputs, sentences, runtime) if params.column else unknown,
     }
     table = sentences.select(list(KEYS))
@@ -78,7 +82,7 @@ def priors(inputs: Inputs, params: PriorsParams, outputs: Outputs, runtime: Runt
     table = table.append_column("sql_prior", pa.array(by_query, from_pandas=True))
     table = table.append_column("best_chunk", evidence.column("best_chunk"))
     ids = sentence_ids(table.column("response_id"), table.column("sentence_index"))
-    neighbours, cosines = _neighbours(inputs, outputs, ids, (vectors, text, response), params, runtime)
+    neighbours, cosines = _neighbours(inputs, outputs, ids, (vectors, text, response), params, runtime, apart)
     _write(table, ids, neighbours, cosines, outputs)
 
 
@@ -147,6 +151,7 @@ def _neighbours(
     what: tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]],
     params: PriorsParams,
     runtime: Runtime,
+    apart: Apart | None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Find neighbours given the ids of sentences and, as `nearest_sentences` has them, vectors, texts and responses."""
     vectors, text, response = what
@@ -161,8 +166,9 @@ def _neighbours(
     save_compared(digests, outputs.file(COMPARED_FILE), exact=index.exact)
     if index.exact:
         known = find_known(inputs.earlier(), ids, digests, params.neighbours)
+    settle = apart.settling(text, response, params.neighbours, index) if apart else None
     with runtime.progress("neighbours", len(text)) as progress:
-        return nearest_sentences(vectors, text, response, params.neighbours, index, progress.advance, known)
+        return nearest_sentences(vectors, text, response, params.neighbours, index, progress.advance, settle, known)
 
 
 def _write(

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fractal_core.encode.embedding import embeddings_table, encoder_name, evidence_rows
+from fractal_core.encode.comparing import evidence_rows
+from fractal_core.encode.embedding import embeddings_table, encoder_name
 from fractal_core.encode.opening import open_encoder
 from fractal_core.encode.recent import RecentReader
 from fractal_core.encode.shards import shards

@@ -54,9 +54,9 @@ class Scorer:
 
     def __init__(self, results: Results, device: str = "") -> None:
         """Open the scorer of a run; errors as in `load`."""
-        runtime = results.config.runtime
-        if device:
-            runtime = runtime.model_copy(update={"device": device})
+        # Single responses are not dealt, and the cluster of the run may be gone.
+        changes = {"runner": "local", **({"device": device} if device else {})}
+        runtime = results.config.runtime.model_copy(update=changes)
         self._config = results.config
         self._trained = load_trained(results)
         self._labeller = Labeller(self._trained, make_runtime(runtime, Reporter("silent", Console(stderr=True))))

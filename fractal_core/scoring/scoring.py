@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from fractal_core.errors import InputError, UsageError
 from fractal_core.runtime import make_runtime
+from fractal_core.scoring.dealing import labelled
 from fractal_core.scoring.incoming import incoming
-from fractal_core.scoring.labelling import Labeller
 from fractal_core.scoring.outgoing import keeping, writing
 from fractal_core.scoring.trained import load_trained
 
@@ -47,7 +47,7 @@ def score_files(
     if output is not None:
         _check(output, files or (), force)
     trained = load_trained(results)
-    labeller = Labeller(trained, make_runtime(results.config.runtime, reporter))
+    runtime = make_runtime(results.config.runtime, reporter)
     counts, reasons = Counter[str](), Counter[str]()
     total = sum(file.stat().st_size for file in files or ())
     aside = None if output is None else output.with_name(f"_{output.name}.rejects.jsonl")
@@ -56,12 +56,12 @@ def score_files(
         keeping(aside) as keep,
         reporter.progress("score", total) as progress,
     ):
-        for batch in incoming(files, trained.config.input.columns, trained.label_rule, progress.advance):
+        batches = incoming(files, trained.config.input.columns, trained.label_rule, progress.advance)
+        for batch, sentences in labelled(trained, results.workspace, batches, runtime):
             for row in batch.rejected:
                 keep(row)
                 reasons[row.reject.reason] += 1
-            if batch.responses:
-                sentences = labeller.label(batch.table())
+            if sentences is not None:
                 run = pa.array([trained.run_id] * sentences.num_rows, pa.string())
                 writer.write(sentences.add_column(0, "run_id", run))
                 counts["responses"] += len(batch.responses)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fractal_core.engine import Engine, Here
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from pydantic import BaseModel
@@ -129,7 +131,7 @@ class Runtime:
 
     `progress(description, total)` is a context manager that yields a `Progress`; `note(text)` tells the user something
     about the result (a fallback taken, a guard that fired). Of all the shelves in a workspace there may be
-    `shelf_bytes`.
+    `shelf_bytes`. `engine` computes what a stage has cut into shards.
     """
 
     device: str
@@ -138,6 +140,7 @@ class Runtime:
     note: Callable[[str], None]
     shelf_bytes: int = 0
     shelf: Shelf = field(default_factory=NoShelf)
+    engine: Engine = field(default_factory=Here)
 
 
 StageFunction = Callable[[Inputs, Any, Outputs, Runtime], None]

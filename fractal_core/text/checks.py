@@ -139,7 +139,7 @@ def _separator(wanted: str, names: Sequence[str]) -> str | None:
 
 def _without_a_role(names: Sequence[str], columns: Columns) -> list[str]:
     """Return the columns that hold nothing else: the list of sentence labels, say, is no label of a response."""
-    roles = set(columns.model_dump().values())
+    roles = set(vars(columns).values())
     return [name for name in names if name not in roles]
 
 

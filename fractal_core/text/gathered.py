@@ -18,6 +18,7 @@ from fractal_core.text.spool import in_pieces
 if TYPE_CHECKING:
     from fractal_core.store.stage import EarlierResult
     from fractal_core.text.files import InputFile
+    from fractal_core.text.spool import Spools
 
 OUTPUT_ROWS = 16_384
 SORT_MEMORY = "1GB"
@@ -85,14 +86,14 @@ class Gathered:
     """The rows read, in a database of its own."""
 
     def __init__(self, spill: Path, earlier: Sequence[EarlierResult]) -> None:
-        """Read the keys of earlier results; what does not fit into memory is spilled to the folder `spill`."""
+        """Read the indices of earlier results; what does not fit into memory is spilled to the folder `spill`."""
         self._connection = duckdb.connect()
         run = self._connection.execute
         run(f"SET memory_limit = '{SORT_MEMORY}'")
         run(f"SET threads = {SORT_THREADS}")
         run("SET temp_directory = $1", [str(spill)])
         self._earlier = earlier
-        self.known = load_index(self._connection, earlier)
+        load_index(self._connection, earlier)
 
     def __enter__(self) -> Gathered:
         """Return the object itself."""
@@ -103,7 +104,7 @@ class Gathered:
         self._connection.close()
         del self._connection
 
-    def add(self, files: Sequence[InputFile], valid: Path, bad: Path, known: Path) -> None:
+    def add(self, files: Sequence[InputFile], spools: Sequence[Spools]) -> None:
         """Take the rows that were spooled, and find those whose id another one has."""
         connection = self._connection
         connection.from_arrow(pa.table({
@@ -111,8 +112,9 @@ class Gathered:
             "source": pa.array([file.source for file in files], pa.string()),
             "split": pa.array([file.split or None for file in files], pa.string()),
         })).create("files")  # fmt: skip
-        for name, path in (("new_valid", valid), ("new_bad", bad), ("known_places", known)):
-            connection.read_parquet(str(path)).create_view(name)
+        views = ("new_valid", "new_bad", "known_places")
+        for name, paths in zip(views, zip(*spools, strict=True), strict=True):
+            connection.read_parquet([str(path) for path in paths]).create_view(name)
         valid_rows, bad_rows = join_known(connection, self._earlier)
         valid_rows.append(f"SELECT file, line, key, dealt, own_split, {_OWN}, false AS known FROM new_valid")
         bad_rows.append(f"SELECT file, line, key, {_OWN_REJECT}, false AS known FROM new_bad")

@@ -72,8 +72,18 @@ class IndexWriter:
         self._writer.close()
 
 
-def load_index(connection: DuckDBPyConnection, earlier: Sequence[EarlierResult]) -> set[bytes]:
-    """Make table `known_rows`, of each key where the first result that has it keeps its rows; return the keys."""
+def known_keys(indices: Sequence[str]) -> set[bytes]:
+    """Return the keys that `INDEX_FILE`s of earlier results have, given their paths."""
+    keys: set[bytes] = set()
+    for path in indices:
+        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(columns=["key"]):
+            found: list[Any] = batch.column("key").to_pylist()
+            keys.update(found)
+    return keys
+
+
+def load_index(connection: DuckDBPyConnection, earlier: Sequence[EarlierResult]) -> None:
+    """Make table `known_rows`: of each key where the first result that has it keeps its rows."""
     connection.execute(
         "CREATE TEMP TABLE known_rows "
         "(key BLOB, result INTEGER, place VARCHAR, row BIGINT, own_split VARCHAR, dealt VARCHAR)"
@@ -84,8 +94,6 @@ def load_index(connection: DuckDBPyConnection, earlier: Sequence[EarlierResult])
             "WHERE key NOT IN (SELECT key FROM known_rows)",
             {"number": number, "path": str(result.path(INDEX_FILE))},
         )
-    found = connection.execute("SELECT DISTINCT key FROM known_rows").fetchall()
-    return {key for (key,) in found}
 
 
 def join_known(connection: DuckDBPyConnection, earlier: Sequence[EarlierResult]) -> tuple[list[str], list[str]]:

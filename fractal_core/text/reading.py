@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow.parquet as pq
 
 from fractal_core.errors import InputError
 from fractal_core.label_kinds import settled_kind
-from fractal_core.text.checks import check_columns, check_rejects, needed_columns
+from fractal_core.text.checks import check_rejects
 from fractal_core.text.files import SOURCE_SPLITS, InputFile, source_names
 from fractal_core.text.gathered import Gathered
 from fractal_core.text.known import INDEX_FILE, REPEATED_FILE, IndexWriter
-from fractal_core.text.labels import label_rule
 from fractal_core.text.learnable import check_labels, check_preferences
-from fractal_core.text.records import OWN_SCHEMA, REJECTS_SCHEMA, RESPONSES_SCHEMA, Reject, raw_text
+from fractal_core.text.records import OWN_SCHEMA, REJECTS_SCHEMA, RESPONSES_SCHEMA, raw_text
 from fractal_core.text.rows import raw_rows
-from fractal_core.text.splits import split_of
-from fractal_core.text.spool import BAD_SCHEMA, KNOWN_SCHEMA, RAW_SCHEMA, VALID_SCHEMA, SpoolWriter
-from fractal_core.text.validation import validate
+from fractal_core.text.spool import RAW_SCHEMA, SpoolWriter
+from fractal_core.text.spooling import spool_rows, wanted_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from fractal_core.config import Aggregation, Columns
@@ -65,13 +62,13 @@ def read(inputs: Inputs, params: ReadParams, outputs: Outputs, runtime: Runtime)
             of the training responses are missing or all the same. Nothing has been written then.
     """
     files = _files(inputs)
-    with Gathered(outputs.scratch("spill"), inputs.earlier()) as gathered:
-        valid, bad, known = (outputs.scratch(f"{name}.parquet") for name in ("valid", "bad", "known"))
-        rows = _spool(files, params, gathered.known, _Spools(valid, bad, known), runtime)
+    earlier = inputs.earlier()
+    with Gathered(outputs.scratch("spill"), earlier) as gathered:
+        rows, spools = spool_rows(files, params, [str(each.path(INDEX_FILE)) for each in earlier], outputs, runtime)
         if rows == 0:
             names = ", ".join(str(file.path) for file in files[:3]) + (", ..." if len(files) > 3 else "")
             raise InputError(f"The input has no rows ({names}): give files with one response a row.")
-        gathered.add(files, valid, bad, known)
+        gathered.add(files, spools)
         rejected, reasons = gathered.rejected(), gathered.reasons()
         check_rejects(rows, rejected, params.max_reject_fraction, reasons)
         dealt = gathered.dealt()
@@ -93,55 +90,10 @@ def read(inputs: Inputs, params: ReadParams, outputs: Outputs, runtime: Runtime)
         runtime.note(f"Rejected {rejected} of {rows} rows ({counts}): see the table rejects.")
 
 
-class _Spools(NamedTuple):
-    """Where new valid rows, new bad rows, and the places of known rows are spooled."""
-
-    valid: Path
-    bad: Path
-    known: Path
-
-
 def _files(inputs: Inputs) -> list[InputFile]:
     """Return the input files in order of their paths."""
     splits = {path: split for name, split in SOURCE_SPLITS.items() for path in inputs.sources(name)}
     return [InputFile(path, source, splits[path]) for path, source in source_names(sorted(splits)).items()]
-
-
-def _wanted(params: ReadParams) -> list[str]:
-    return [getattr(params.columns, key) for key in type(params.columns).model_fields]
-
-
-def _spool(
-    files: Sequence[InputFile], params: ReadParams, known: Container[bytes], spools: _Spools, runtime: Runtime
-) -> int:
-    """Read all rows, judge the new ones, write them to the spools, and return how many rows there are."""
-    count = 0
-    rule = label_rule(params.label_kind, params.aggregation, params.grades)
-    needed = needed_columns(params.columns, params.label_kind).values()
-    with (
-        SpoolWriter(spools.valid, VALID_SCHEMA) as responses,
-        SpoolWriter(spools.bad, BAD_SCHEMA) as rejects,
-        SpoolWriter(spools.known, KNOWN_SCHEMA) as places,
-        runtime.progress("read", sum(file.path.stat().st_size for file in files)) as progress,
-    ):
-        for number, file in enumerate(files):
-            on_columns = partial(check_columns, file.source, columns=params.columns, label_kind=params.label_kind)
-            for row in raw_rows(
-                file.path, file.source, _wanted(params), on_columns, progress.advance, known=known, needed=needed
-            ):
-                count += 1
-                place = (number, row.line, row.key)
-                if row.values is None:
-                    places.add(place)
-                    continue
-                judged = validate(row.values, row, params.columns, rule)
-                if isinstance(judged, Reject):
-                    rejects.add((*place, *judged), len(judged.raw))
-                    continue
-                for response in judged:
-                    dealt = split_of(response.group, params.seed, params.dev_fraction, params.test_fraction)
-                    responses.add((*place, dealt, *response), len(row.raw))
-    return count
 
 
 class _Anything:
@@ -155,10 +107,11 @@ def _spool_raws(
     files: Sequence[InputFile], places: Mapping[int, Sequence[int]], params: ReadParams, path: Path
 ) -> None:
     """Read rows again as they are in the files, by their lines: which ids are repeated is known last."""
+    columns = wanted_columns(params.columns)
     with SpoolWriter(path, RAW_SCHEMA) as raws:
         for number, lines in places.items():
             file, wanted = files[number], set(lines)
-            for row in raw_rows(file.path, file.source, _wanted(params), lambda _: None, known=_Anything()):
+            for row in raw_rows(file.path, file.source, columns, lambda _: None, known=_Anything()):
                 if row.line in wanted:
                     raw = raw_text(row.raw)
                     raws.add((number, row.line, raw), len(raw))

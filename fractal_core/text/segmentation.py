@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from fractal_core.reuse import KEYS_FILE, EarlierRows, KeyWriter, merged, unit_key
 from fractal_core.text.boundaries import sentence_spans
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from fractal_core.config import SegmentConfig
+    from fractal_core.engine import Advance, Do, Parcel
     from fractal_core.store.stage import Inputs, Outputs, Runtime
 
 __all__ = ["SENTENCES_SCHEMA", "segment", "sentence_spans"]
@@ -42,19 +44,39 @@ def segment(inputs: Inputs, params: SegmentConfig, outputs: Outputs, runtime: Ru
     """
     known = EarlierRows(inputs.earlier(), "sentences", SENTENCES_SCHEMA.names[1:])
     keys = KeyWriter(outputs.file(KEYS_FILE))
-    with runtime.progress("segment", inputs.rows("responses")) as progress:
+    method = {"method": params.method, "language": params.language}
+
+    def shards() -> Iterator[tuple[tuple[pa.RecordBatch, list[bytes]], Parcel]]:
         for batch in inputs.batches("responses", BATCH_ROWS):
-            columns = (batch.column(name).to_pylist() for name in Unit._fields)
-            units = [Unit(*unit) for unit in zip(*columns, strict=True)]
-            unit_keys = [unit_key(*unit) for unit in units]
-            new = [unit for unit, key in zip(units, unit_keys, strict=True) if key not in known]
-            cut, sizes = cut_sentences(new, params.method, params.language)
+            units = batch.select(list(Unit._fields))
+            columns = (column.to_pylist() for column in units.columns)
+            unit_keys = [unit_key(*unit) for unit in zip(*columns, strict=True)]
+            new = pa.array([key not in known for key in unit_keys], pa.bool_())
+            yield (batch, unit_keys), {"units": pa.Table.from_batches([units]).filter(new)}
+
+    with runtime.progress("segment", inputs.rows("responses")) as progress:
+        folder = outputs.scratch("cut")
+        for (batch, unit_keys), made in runtime.engine.deal(runtime, cutting, method, shards(), folder):
+            cut, sizes = made["sentences"], made["sizes"].tolist()
             rows, counts = merged(batch.column("response_id"), unit_keys, known, cut, sizes)
             outputs.write("sentences", rows)
             outputs.reused(rows.num_rows - cut.num_rows)
             keys.add(unit_keys, counts)
             progress.advance(batch.num_rows)
     keys.close()
+
+
+def cutting(common: Parcel, runtime: Runtime) -> Do:
+    """Return what cuts responses, table `units` of a parcel, to table `sentences` and `sizes` of each response."""
+    del runtime
+
+    def cut(shard: Parcel, advance: Advance) -> Parcel:
+        columns = (shard["units"].column(name).to_pylist() for name in Unit._fields)
+        units = [Unit(*unit) for unit in zip(*columns, strict=True)]
+        sentences, sizes = cut_sentences(units, common["method"], common["language"])
+        return {"sentences": sentences, "sizes": np.array(sizes, dtype=np.int64)}
+
+    return cut
 
 
 class Unit(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,11 +36,19 @@ BAD_SCHEMA = pa.schema([*KNOWN_SCHEMA, *OWN_REJECT_SCHEMA])
 RAW_SCHEMA = pa.schema([*_PLACE, pa.field("raw", pa.string(), nullable=False)])
 
 
+class Spools(NamedTuple):
+    """Where new valid rows, new bad rows, and the places of known rows are spooled."""
+
+    valid: Path
+    bad: Path
+    known: Path
+
+
 class SpoolWriter:
     """Appends rows to a Parquet file, in pieces of bounded size."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        """Create the file; it is complete once the writer is closed."""
+    def __init__(self, path: Path | IO[bytes], schema: pa.Schema) -> None:
+        """Create the file, or write to one that is open; it is complete once the writer is closed."""
         self._schema = schema
         # Texts hardly repeat, and nobody looks for some of them: a dictionary and statistics would cost time only.
         self._writer = pq.ParquetWriter(path, schema, compression="lz4", use_dictionary=False, write_statistics=False)

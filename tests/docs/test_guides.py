@@ -12,7 +12,8 @@ from fractal_core.config import RunConfig
 from fractal_core.config_loading import load_config
 from fractal_core.convert.formats import FORMATS
 
-PYTHON, RESULTS, CHOOSING, GPU = (read_document(f"docs/{name}.md") for name in ("python", "results", "choosing", "gpu"))
+NAMES = ("python", "results", "choosing", "gpu", "cluster")
+PYTHON, RESULTS, CHOOSING, GPU, CLUSTER = (read_document(f"docs/{name}.md") for name in NAMES)
 
 
 @pytest.mark.slow
@@ -36,6 +37,16 @@ def test_results_are_read(sample):
     assert "inherited_label" in first
     # The gold that was taken out and given back is the gold that was there.
     assert second == first
+
+
+@pytest.mark.slow
+def test_a_cluster_scores_the_same(sample):
+    """The commands of docs/cluster.md: a run that is current starts none, and scores are the same file (`cmp`)."""
+    folder, _ = sample
+    printed = shell("\n".join(blocks(CLUSTER, "sh")), folder)
+    assert "nothing to do" in printed.lower() or "reused" in printed
+    assert printed.count("of 20 responses") == 2
+    assert not blocks(CLUSTER, "python")
 
 
 def made_files(folder):
@@ -69,7 +80,9 @@ def test_the_four_tasks_are_converted(tmp_path):
     assert {word for word in FORMATS if f"convert {word}" in CHOOSING} >= {"prm800k", "multispanqa", "fira"}
 
 
-@pytest.mark.parametrize("block", [*blocks(CHOOSING, "toml"), *blocks(GPU, "toml")], ids=lambda block: block[:20])
+@pytest.mark.parametrize(
+    "block", [*blocks(CHOOSING, "toml"), *blocks(GPU, "toml"), *blocks(CLUSTER, "toml")], ids=lambda block: block[:20]
+)
 def test_configurations(block, tmp_path):
     """Every configuration shown is one, once it has an input, and says something."""
     path = tmp_path / "fractal.toml"

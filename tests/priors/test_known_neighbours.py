@@ -140,7 +140,7 @@ def test_only_what_may_have_changed_is_searched(tmp_path: Path) -> None:
 
     counted = type(index)(index.size, True, search)
     advanced: list[int] = []
-    found = nearest_sentences(all_.vectors, all_.text, all_.response, 5, counted, advanced.append, known)
+    found = nearest_sentences(all_.vectors, all_.text, all_.response, 5, counted, advanced.append, known=known)
     assert asked == [3]
     assert sum(advanced) == 200
     np.testing.assert_array_equal(found[0], searched(all_, 5)[0])

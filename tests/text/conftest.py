@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fractal_core.config import Columns
+from fractal_core.engine import Here
 from fractal_core.tables import RESPONSES, TABLES
 from fractal_core.text.files import input_files, input_sources
 from fractal_core.text.reading import read
@@ -101,6 +102,7 @@ class FakeRuntime:
     """Counts progress and keeps notes."""
 
     def __init__(self) -> None:
+        self.engine = Here()
         self.notes: list[str] = []
         self.totals: dict[str, int] = {}
         self.done: dict[str, int] = {}

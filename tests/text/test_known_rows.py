@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from written_rows import Row, simple, write
 
 from fractal_core.errors import InputError
-from fractal_core.text import gathered, reading
+from fractal_core.text import gathered, spooling
 from fractal_core.text.known import INDEX_FILE, REPEATED_FILE
+from fractal_core.text.rows import raw_rows
 
 Read = Any
 
@@ -28,13 +29,13 @@ SPLITS = {"dev_fraction": 0.2, "test_fraction": 0.2}
 def judged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The rows that were judged, as they are in the files."""
     seen: list[str] = []
-    validate = reading.validate
+    validate = spooling.validate
 
     def spy(values: Any, row: Any, *rest: Any) -> Any:
         seen.append(row.raw)
         return validate(values, row, *rest)
 
-    monkeypatch.setattr(reading, "validate", spy)
+    monkeypatch.setattr(spooling, "validate", spy)
     return seen
 
 
@@ -188,9 +189,7 @@ def test_values_that_look_alike(tmp_path: Path, read_files: Read) -> None:
         pq.write_table(
             pa.table({"id": ["a", "b"], "response": ["x", "y"], "response_label": values}), tmp_path / "x.parquet"
         )
-        found.append(
-            [row.raw for row in reading.raw_rows(tmp_path / "x.parquet", "", ["response_label"], lambda _: None)]
-        )
+        found.append([row.raw for row in raw_rows(tmp_path / "x.parquet", "", ["response_label"], lambda _: None)])
     assert found[0] == found[1]
     write(tmp_path / "x.parquet", [row | {"response_label": row["response_label"]} for row in simple(2)])
     pq.write_table(

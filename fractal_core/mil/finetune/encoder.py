@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fractal_core.encode.batching import length_sorted_batches
 from fractal_core.encode.loading import load_model
+from fractal_core.mil.finetune.team import Alone, Team
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # Padding wastes less in several batches than in one of all the tokens that may be held.
@@ -31,7 +32,11 @@ class Units:
 
 
 class TrainableEncoder:
-    """A transformers encoder and its tokenizer. It has no dropout: reading a unit twice gives the same vector."""
+    """A transformers encoder and its tokenizer. It has no dropout: reading a unit twice gives the same vector.
+
+    Attributes:
+        team: the processes that read batches; this one alone, unless it is set.
+    """
 
     def __init__(self, folder: Path, device: str = "auto", max_tokens: int = 256, batch_tokens: int = 8192) -> None:
         """Load the model from a local folder, in float32; nothing is unpickled and no code of its is run.
@@ -56,6 +61,7 @@ class TrainableEncoder:
         self._limit = getattr(model.config, "max_position_embeddings", None) or 2 * max_tokens
         self._max_tokens = max_tokens
         self.batch_tokens = batch_tokens
+        self.team: Team = Alone()
         self._start = self.state()
 
     @property
@@ -111,10 +117,14 @@ class TrainableEncoder:
 
     def read(self, units: Units, chosen: Tensor, batches: Iterable[Tensor] | None = None) -> Tensor:
         """Return the vectors of chosen units, read batch by batch, in the order of `chosen`: float32 [u, D]."""
-        places, found = [], []
-        for batch in self.batches(units, chosen) if batches is None else batches:
-            places.append(batch)
-            found.append(self.vectors(units, chosen[batch]))
+        places = self.batches(units, chosen) if batches is None else list(batches)
+
+        def read(batch: Tensor) -> Tensor:
+            return self.vectors(units, chosen[batch])
+
+        # Activations stay in the process that will need them.
+        alone = torch.is_grad_enabled()
+        found = [read(batch) for batch in places] if alone else self.team.share(places, read, self.dimensions)
         if not found:
             return torch.zeros(0, self.dimensions, device=self.device)
         return torch.cat(found)[torch.cat(places).argsort().to(self.device)]

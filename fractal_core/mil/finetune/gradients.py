@@ -20,7 +20,8 @@ def accumulate(encoder: TrainableEncoder, units: Units, chosen: Tensor, objectiv
     A bag loss needs the vectors of all its texts at once. If their activations do not fit into `encoder.batch_tokens`,
     the vectors are computed without them, then the loss and its gradient by each vector, and last each batch is read
     again to pass that gradient on (gradient caching, Gao et al., arXiv 2101.06983): exact, as there is no dropout.
-    Texts without a gradient, such as all but the best chunk of a sentence, are not read again.
+    Texts without a gradient, such as all but the best chunk of a sentence, are not read again. Batches are shared by
+    the processes of `encoder.team`; what fits into memory at once is computed by each of them.
 
     Args:
         encoder: what is trained.
@@ -43,6 +44,10 @@ def accumulate(encoder: TrainableEncoder, units: Units, chosen: Tensor, objectiv
     gradient = vectors.grad if vectors.grad is not None else torch.zeros_like(vectors)
     moved = torch.nonzero(gradient.abs().sum(1) > 0).flatten()
     again, gradient = chosen[moved.cpu()], gradient[moved]
-    for batch in encoder.batches(units, again):
-        (encoder.vectors(units, again[batch]) * gradient[batch.to(gradient.device)]).sum().backward()  # type: ignore[no-untyped-call]
+
+    def backward(batch: Tensor) -> None:
+        vectors = encoder.vectors(units, again[batch])
+        (vectors * gradient[batch.to(gradient.device)]).sum().backward()  # type: ignore[no-untyped-call]
+
+    encoder.team.accumulate(encoder.trained(), encoder.batches(units, again), backward)
     return float(loss.detach())

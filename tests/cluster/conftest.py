@@ -1,0 +1,22 @@
+"""One Ray cluster of two worker processes for all tests of a process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fractal_core.cluster.starting import connect
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """The cluster; its processes can import the tests of this folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        assert connect("", 2) == 2
+        import ray
+
+        yield ray
+        ray.shutdown()

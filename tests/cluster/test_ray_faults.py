@@ -1,0 +1,221 @@
+"""What goes wrong on a Ray cluster is said in one sentence, and nothing of a cluster outlives its run."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from fractal_core.cluster import ray_engine
+from fractal_core.config import RuntimeConfig
+from fractal_core.engine import Here
+from fractal_core.errors import InputError, StoreError, UsageError
+from fractal_core.mil.finetune.encoder import TrainableEncoder
+from fractal_core.mil.finetune.gradients import accumulate
+from fractal_core.mil.finetune.team import Ranks
+from fractal_core.progress import Reporter
+from fractal_core.runtime import make_runtime
+
+
+def runtime(notes=None, address=""):
+    """Return how to compute on a cluster of two processes."""
+    config = RuntimeConfig.model_validate({"runner": "ray", "ray": {"workers": 2, "address": address}})
+    made = make_runtime(config, Reporter("quiet", Console(stderr=True)))
+    return made if notes is None else replace(made, note=notes.append)
+
+
+def failing(common, runtime):
+    """Return work that fails as it is told."""
+
+    def do(shard, advance):
+        if shard["how"] == "sentence":
+            raise InputError(f"Shard {shard['number']} of {common['what']} is wrong; mend it.")
+        if shard["how"] == "defect":
+            raise ZeroDivisionError("a defect")
+        if shard["how"] == "death":
+            os._exit(1)
+        runtime.note(f"did {shard['number']}")
+        return {"number": shard["number"]}
+
+    return do
+
+
+def gradients(common, runtime):
+    """Return work that takes the gradient of a loss over many texts, in batches of few tokens."""
+    encoder = TrainableEncoder(Path(common["encoder"]), "cpu", 32, batch_tokens=256)
+    units = encoder.texts([f"text number {number} of many" for number in range(common["texts"])])
+
+    def do(shard, advance):
+        if shard["world"] > 1:
+            encoder.team = Ranks(encoder.device)
+        loss = accumulate(encoder, units, torch.arange(len(units)), lambda vectors: vectors[:, 0].square().sum())
+        advance(1)
+        found = [each.grad for each in encoder.trained()]
+        flat = torch.cat([each.flatten() for each in found if each is not None])
+        return {"loss": loss, "gradient": flat.numpy(), "without": sum(each is None for each in found)}
+
+    return do
+
+
+@pytest.mark.parametrize("texts", [23, 12])
+def test_gradients_are_summed_in_one_order(cluster, tmp_path, tiny_encoder, texts):
+    """Two processes come to the bits of one, however the batches fall; what is not used has no gradient."""
+    common = {"encoder": str(tiny_encoder), "texts": texts}
+    alone = Here().together(runtime(), gradients, common, tmp_path, 2)
+    heard = []
+    made = runtime()
+    both = made.engine.together(made, gradients, common, tmp_path / "both", 2, heard.append)
+    assert both["gradient"].tobytes() == alone["gradient"].tobytes()
+    assert (both["loss"], both["without"]) == (alone["loss"], alone["without"])
+    assert alone["without"] > 0
+    assert heard == [1]
+
+
+def deal(folder, hows, notes=None):
+    """Deal shards that end in these ways; return the numbers of those that came back."""
+    shards = ((None, {"number": number, "how": how}) for number, how in enumerate(hows))
+    made = runtime([] if notes is None else notes)
+    return [done["number"] for _, done in made.engine.deal(made, failing, {"what": "these"}, shards, folder)]
+
+
+def test_what_a_shard_says_reaches_the_user(cluster, tmp_path):
+    """Results in order, with notes; the sentence of the first shard that fails; a defect as what it is."""
+    notes = []
+    assert deal(tmp_path / "well", ["well"] * 20, notes) == list(range(20))
+    assert notes == [f"did {number}" for number in range(20)]
+    with pytest.raises(InputError, match="^Shard 3 of these is wrong; mend it.$"):
+        deal(tmp_path / "wrong", ["well", "well", "well", "sentence", "sentence"])
+    with pytest.raises(ZeroDivisionError, match="^a defect$"):
+        deal(tmp_path / "defect", ["well", "defect"])
+
+
+def test_a_shard_that_always_kills_its_process(cluster, tmp_path, monkeypatch):
+    """It is begun so often and no more, and then ends the run with one sentence."""
+    monkeypatch.setattr(ray_engine, "RETRIES", 1)
+    with pytest.raises(StoreError, match="Shard 1 of failing could not be computed .* 2 times over"):
+        deal(tmp_path / "death", ["well", "death"])
+    begun = (tmp_path / "death" / "begun-00000001").read_text().splitlines()
+    assert len(set(begun)) == 2
+
+
+def test_other_code_elsewhere(cluster, tmp_path, monkeypatch):
+    """A process that has another version of the package computes nothing."""
+    monkeypatch.setattr("fractal_core.cluster.ray_engine.code_of", lambda module: "another")
+    with pytest.raises(StoreError, match="is not that of the machine that runs the stage; install the same version"):
+        deal(tmp_path / "code", ["well"])
+
+
+def test_ray_listens_to_this_machine_alone(cluster):
+    """Every socket on which a process of the cluster waits is one of the loopback device."""
+    listening = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines()
+    mine = {str(pid) for pid in descendants(os.getpid())}
+    addresses = [line.split()[3] for line in listening if any(f"pid={pid}," in line for pid in mine)]
+    assert len(addresses) > 3
+    assert [each for each in addresses if "127.0.0.1" not in each and "[::1]" not in each] == []
+
+
+def descendants(pid):
+    """Yield a process and all that it has started, as far as they have not been left alone."""
+    yield pid
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            yield from descendants(int(child))
+
+
+def test_no_ray(monkeypatch):
+    """Without the package the extra is named."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"Ray is not installed: pip install 'fractal\[ray\]'"):
+        runtime()
+
+
+@pytest.mark.parametrize("address", ["localhost", "head:port", "127.0.0.1:{free}"])
+def test_no_cluster(address):
+    """An address at which nothing answers is one sentence, at once."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        started = time.monotonic()
+        with pytest.raises(UsageError, match="runtime.ray.address"):
+            runtime(address=address.format(free=taken.getsockname()[1]))
+    assert time.monotonic() - started < 8
+
+
+JOINING = """
+import sys
+from pathlib import Path
+import pyarrow as pa
+from fractal_core.cluster.ray_engine import RayEngine
+from fractal_core.store.stage import Runtime
+from fractal_core.text.segmentation import cutting
+units = pa.table({"response": ["One. Two."], "spans": pa.nulls(1), "sentence_labels": pa.nulls(1)})
+shards = ((number, {"units": units}) for number in range(9))
+how = {"method": "sentencex", "language": "en"}
+made = RayEngine(sys.argv[1], 0).deal(Runtime("cpu", 1, None, None), cutting, how, shards, Path(sys.argv[2]))
+print([(number, cut["sizes"].tolist()) for number, cut in made])
+"""
+
+
+def test_joining_a_cluster(cluster, tmp_path):
+    """By its address another process has the same workers, if it brings the token; without, it is one sentence."""
+    address = cluster.get_runtime_context().gcs_address
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    joined, refused = (
+        subprocess.Popen(
+            [sys.executable, "-c", JOINING, address, str(tmp_path / name)], env=environment | {"HOME": str(tmp_path)},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for name, environment in (("joined", os.environ), ("refused", bare))
+    )  # fmt: skip
+    said, errors = joined.communicate()
+    assert said == f"{[(number, [2]) for number in range(9)]}\n", errors
+    said, errors = refused.communicate()
+    assert f"The Ray cluster at {address} could not be joined" in errors.splitlines()[-1]
+    assert said == ""
+
+
+CHILD = """
+import os, sys, time
+from flows.orphans import start_guard
+from fractal_core.cluster.starting import connect
+start_guard()
+connect("", 1)
+import ray
+print(ray.get(ray.remote(lambda: os.getpid()).remote()), flush=True)
+time.sleep(60)
+"""
+
+
+def test_nothing_outlives_a_killed_run(tmp_path):
+    """After SIGKILL of the process that started a cluster every process of it is gone within seconds."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+    )
+    worker = int(process.stdout.readline())
+    left = set(descendants(process.pid))
+    assert worker in left
+    assert len(left) > 5
+    process.kill()
+    process.wait()
+    started = time.monotonic()
+    while any(alive(pid) for pid in left) and time.monotonic() - started < 10:
+        time.sleep(0.1)
+    assert [pid for pid in left if alive(pid)] == []
+    process.stdout.close()
+
+
+def alive(pid):
+    """Say whether a process runs; one that is dead but not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
