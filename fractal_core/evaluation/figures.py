@@ -145,7 +145,12 @@ def measured(
         target = positive if metric in RANKING else gold
         value = function(target, values)
         if not np.isnan(value):
-            low, high = (None, None) if owner is None else bootstrap.interval(_INTERVALS[metric], target, values, owner)
+            around = value if metric == "ece" else None
+            low, high = (
+                (None, None)
+                if owner is None
+                else bootstrap.interval(_INTERVALS[metric], target, values, owner, around=around)
+            )
             yield Figure(level, method, metric, value, len(gold), low, high, _HALF if metric == "accuracy" else None)
     for metric, threshold in at.items():
         if len(gold) and not np.isnan(value := AT_THRESHOLD[metric](positive, values, threshold)):

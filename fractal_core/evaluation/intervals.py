@@ -30,7 +30,12 @@ Weighted = Callable[["Numbers", "Numbers", "Numbers"], "Numbers"]
 
 
 def interval(
-    measure: Weighted, gold: Numbers, values: Numbers, owner: NDArray[np.int64], most: int = MOST_DRAWS
+    measure: Weighted,
+    gold: Numbers,
+    values: Numbers,
+    owner: NDArray[np.int64],
+    most: int = MOST_DRAWS,
+    around: float | None = None,
 ) -> tuple[float, float] | tuple[None, None]:
     """Return the 95 % percentile interval of a figure, resampling whole responses.
 
@@ -42,6 +47,8 @@ def interval(
         values: float64 [N], likewise.
         owner: int64 [N], equal within a response (or pair).
         most: draws, at most.
+        around: the figure, if draws have more of it than the rows themselves, as a calibration error, of which noise is
+            a part: they are moved until their mean is the figure, and those below 0 are 0.
 
     Returns:
         Lower and upper bound over the draws for which the figure is defined; None both if there is none, or if all
@@ -67,6 +74,8 @@ def interval(
     figures = figures[~np.isnan(figures)]
     if len(figures) == 0:
         return None, None
+    if around is not None:
+        figures = np.maximum(figures - figures.mean() + around, 0.0)
     bounds = np.quantile(figures, [(1.0 - COVERAGE) / 2.0, (1.0 + COVERAGE) / 2.0])
     return float(bounds[0]), float(bounds[1])
 

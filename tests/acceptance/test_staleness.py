@@ -135,7 +135,7 @@ def installed(monkeypatch):
         ("duckdb", ["read", "priors"]),
         ("sentencex", ["segment", "embed", "train", "pseudolabel"]),
         ("tokenizers", ["embed", "train"]),
-        ("torch", ["embed", "train", "pseudolabel"]),
+        ("torch", ["embed", "priors", "train", "pseudolabel"]),
         ("safetensors", ["embed", "train", "pseudolabel", "evaluate"]),
         ("pyarrow", ALL),
         ("prefect", []),

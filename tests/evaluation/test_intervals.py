@@ -68,6 +68,19 @@ def test_interval_equals_a_loop_over_draws():
         assert found == interval(weighted, gold, values, owner)
 
 
+def test_interval_of_a_calibration_error_is_around_it():
+    """Draws have more noise than the rows, and so a larger error; the interval has the figure in it all the same."""
+    random = np.random.default_rng(9)
+    for size in (30, 120, 500):
+        values = random.random(size)
+        gold = (random.random(size) < values).astype(np.float64)
+        error, owner = metrics.ece(gold, values), np.arange(size) // 3
+        low, high = interval(intervals.ece, gold, values, owner, around=error)
+        assert 0.0 <= low < error < high
+        above, _ = interval(intervals.ece, gold, values, owner)
+        assert low < above
+
+
 def test_copies_within_a_response_add_no_certainty():
     """The interval of dependent sentences is that of one sentence a response."""
     random = np.random.default_rng(6)
