@@ -109,8 +109,12 @@ def test_own_data_and_first_query(sample):
 
 @pytest.mark.slow
 def test_questions(sample):
-    """Every query of the README is answered, with rows where the sample has any."""
+    """Every query of the README is answered, with rows where the sample has any, and what it shows is what there is."""
     folder, _ = sample
+    shown = [line.split("│")[2:5:2] for line in blocks(README, "text")[2].splitlines()]
+    found = query(next(sql for sql in blocks(README, "sql") if "latest.contributions" in sql), folder)
+    values = {row.split(",")[1]: float(row.split(",")[3]) for row in found}
+    assert values == pytest.approx({feature.strip(): float(value) for feature, value in shown}, abs=0.1)
     # A second run with another setting and a bad row, so that every question has an answer.
     with (folder / "data" / "factuality.jsonl").open("a", encoding="utf-8") as file:
         file.write("not json\n")
