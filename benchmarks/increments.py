@@ -20,6 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.results import DATA, RESULTS, hardware, put
+from benchmarks.turns import Seconds
 from fractal_core.config_loading import load_config
 from fractal_core.labelling import LabellingRun
 from fractal_core.pipeline import stages_until
@@ -41,16 +42,16 @@ class Project:
         self.folder = folder
         (folder / "fractal.toml").write_text(f'aggregation = "{aggregation}"\n[input]\npath = "responses.jsonl"\n')
 
-    def run(self, rows: list[str]) -> tuple[float, LabellingRun]:
-        """Run with these lines as input; return the seconds and the run."""
+    def run(self, rows: list[str]) -> tuple[Seconds, LabellingRun]:
+        """Run with these lines as input; return what it took and the run."""
         (self.folder / "responses.jsonl").write_text("".join(rows), encoding="utf-8")
-        started = time.perf_counter()
+        cpu, wall = time.process_time(), time.perf_counter()
         config = load_config(self.folder / "fractal.toml", [])
         runtime = make_runtime(config.runtime, Reporter("quiet", Console(stderr=True)))
         with LabellingRun(open_workspace(self.folder / "ws"), config, runtime) as run:
             for stage in stages_until(LAST):
                 run.execute(stage.name)
-        return time.perf_counter() - started, run
+        return Seconds(time.process_time() - cpu, time.perf_counter() - wall), run
 
 
 def read_lines(source: Path) -> list[str]:
@@ -69,7 +70,7 @@ def measure(lines: list[str], aggregation: str, folder: Path) -> dict[str, Any]:
     project = Project(folder / "grown", aggregation)
     cold, run = project.run(first)
     sentences = run.artefacts["segment"].rows_out["sentences"]
-    unchanged = median(project.run(first)[0] for _ in range(UNCHANGED))
+    unchanged = [project.run(first)[0] for _ in range(UNCHANGED)]
     appends, computed = [], []
     for number in range(1, APPENDS + 1):
         seconds, run = project.run(lines[: len(first) + number * step])
@@ -80,7 +81,7 @@ def measure(lines: list[str], aggregation: str, folder: Path) -> dict[str, Any]:
     same = all(_digests(run, stage.name) == _digests(clean, stage.name) for stage in stages_until(LAST))
     return {
         "responses": len(first), "sentences": sentences, "step": step, "cold": cold, "clean": clean_seconds,
-        "unchanged": unchanged, "append": median(appends), "computed": computed[-1], "same": same,
+        "unchanged": _middle(unchanged), "append": _middle(appends), "computed": computed[-1], "same": same,
     }  # fmt: skip
 
 
@@ -97,19 +98,25 @@ def report(name: str, found: dict[str, Any]) -> str:
 `python -m benchmarks.increments --name {name}`, {hardware()}. {name}, {found["responses"]:,} responses with
 {found["sentences"]:,} sentences, stages read to {LAST} without the orchestrator.
 
-| run | seconds | of the cold run |
-|---|---|---|
-| cold | {found["cold"]:.1f} | 100 % |
-| {found["step"]} responses (1 %) added, median of {APPENDS} | {found["append"]:.2f} | {_share(found, "append")} |
-| nothing changed, median of {UNCHANGED} | {found["unchanged"]:.2f} | {_share(found, "unchanged")} |
+| run | seconds | of the cold run | CPU seconds | of the cold run |
+|---|---|---|---|---|
+| cold | {_row(found, "cold")} |
+| {found["step"]} responses (1 %) added, median of {APPENDS} | {_row(found, "append")} |
+| nothing changed, median of {UNCHANGED} | {_row(found, "unchanged")} |
 
 Rows computed by the last append: {computed}. Every table and file equals that of a clean run of the whole input,
 byte for byte: {"yes" if found["same"] else "NO"}.
 """
 
 
-def _share(found: dict[str, Any], name: str) -> str:
-    return f"{100 * found[name] / found['cold']:.1f} %"
+def _middle(times: list[Seconds]) -> Seconds:
+    return Seconds(median(each.cpu for each in times), median(each.wall for each in times))
+
+
+def _row(found: dict[str, Any], name: str) -> str:
+    mine, cold = found[name], found["cold"]
+    shares = (f"{one:.2f} | {100 * one / all_:.1f} %" for one, all_ in ((mine.wall, cold.wall), (mine.cpu, cold.cpu)))
+    return " | ".join(shares)
 
 
 def main() -> None:
