@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,17 +17,21 @@ from fractal_core.config_keys import type_words, walk
 _WIDTH = 118
 
 
-def config_template(path: str, aggregation: str = "min", label_kind: str | None = None) -> str:
+def config_template(
+    path: str,
+    aggregation: str = "min",
+    found: Mapping[str, str | int] = MappingProxyType({}),
+    remarks: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """Return TOML with every key: those a user must think of set, the others commented out at their default.
 
     Args:
         path: value of input.path.
         aggregation: value of aggregation.
-        label_kind: value of input.label_kind; None leaves it at its default.
+        found: values of more keys, by their dotted names.
+        remarks: sentences to stand above keys, after what the keys mean.
     """
-    given = {"input.path": path, "aggregation": aggregation}
-    if label_kind is not None:
-        given["input.label_kind"] = label_kind
+    given = {"input.path": path, "aggregation": aggregation, **found}
     lines = ["# A labelling run. Lines that begin with # are defaults: remove the # to change one.", ""]
     for key in walk(RunConfig):
         if key.section is not None:
@@ -33,7 +39,8 @@ def config_template(path: str, aggregation: str = "min", label_kind: str | None 
             lines += ["", f"[{key.name}]  # {doc}"]
             continue
         description = f"{key.field.description} ({type_words(key.field)})"
-        lines += textwrap.wrap(description, _WIDTH, initial_indent="## ", subsequent_indent="## ")
+        for text in (description, remarks.get(key.name, "")):
+            lines += textwrap.wrap(text, _WIDTH, initial_indent="## ", subsequent_indent="## ")
         name = key.name.rsplit(".", 1)[-1]
         if key.name in given:
             lines.append(f"{name} = {toml_value(given[key.name])}")

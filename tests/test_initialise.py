@@ -13,7 +13,7 @@ from rich.console import Console
 
 from fractal_core.config_loading import load_config
 from fractal_core.errors import InputError, UsageError
-from fractal_core.initialise import write_template
+from fractal_core.initialise import highest_grade, write_template
 from fractal_core.summary import print_summary, summarise
 from fractal_core.text.rows import first_columns
 
@@ -68,6 +68,40 @@ def test_pairs_have_no_aggregation(tmp_path):
     with pytest.raises(UsageError, match=r"--aggregation max does not fit .*x\.jsonl"):
         write_template(_write(tmp_path / "x.jsonl", PAIR), "max", None)
     assert not (tmp_path / "fractal.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "aggregation", "expected"),
+    [
+        ([0, 3, None, 1.0], "max", ("ordinal", 3)),
+        ([True, "?", 20, 0], None, ("ordinal", 20)),
+        ([0, 4], "avg", ("ordinal", 4)),
+        ([0, 4], "auto", ("auto", 2)),
+        ([0, 1], "max", ("auto", 2)),
+        ([0, 21], "max", ("auto", 2)),
+        ([2, 1.5], "max", ("auto", 2)),
+        ([2, -1], "max", ("auto", 2)),
+        ([2, float("inf")], "max", ("auto", 2)),
+    ],
+)
+def test_grades_are_found(labels, aggregation, expected, tmp_path):
+    """Whole labels above 1 are taken for grades, with the highest one; the comment says so, and that counts look so."""
+    rows = [{"id": str(number), "response": "One.", "response_label": label} for number, label in enumerate(labels)]
+    (tmp_path / "x.jsonl").write_text("not json\n" + "".join(json.dumps(row) + "\n" for row in rows))
+    path = write_template(tmp_path / "x.jsonl", aggregation, None)
+    config = load_config(path)
+    assert (config.input.label_kind, config.input.grades) == expected
+    words = " ".join(path.read_text().replace("\n##", "").split())
+    assert (f"Found in the data: labels are whole numbers from 0 to {expected[1]}" in words) is (expected[0] != "auto")
+    assert ('or "count" if they are' in words) is (aggregation == "avg")
+
+
+def test_grades_in_text_and_many_files(tmp_path):
+    """Cells of CSV count as the numbers they spell; all files are looked at, up to a number of rows."""
+    for name, label in (("a", " 1 "), ("b", "2.0"), ("c", "5")):
+        _write(tmp_path / f"{name}.csv", {"id": name, "response": "One.", "response_label": label})
+    files = sorted(tmp_path.glob("*.csv"))
+    assert (highest_grade(files), highest_grade(files, rows=2), highest_grade(files, rows=1)) == (5, 2, None)
 
 
 def _summary_of(metrics, monkeypatch, kind="binary"):

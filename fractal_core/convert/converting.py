@@ -90,7 +90,7 @@ def in_words(said: dict[str, Any]) -> str:
     if said["left_out"]:
         lines.append(f"Left out {said['left_out']:,} records, which are in {said['rejects']}:")
         lines += [f"  {each['count']:,} x {each['reason']} (first at {each['first']})" for each in said["reasons"]]
-    keys = "" if said["grades"] is None else f', and set label_kind = "ordinal" and grades = {said["grades"]} there'
+    keys = "" if said["grades"] is None else f' (label_kind = "ordinal", grades = {said["grades"]})'
     lines.append(f"Next: fractal init {said['output']} --aggregation {said['aggregation']}{keys}.")
     return "\n".join(lines)
 

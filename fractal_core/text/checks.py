@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
 from fractal_core.errors import InputError
+from fractal_core.text.labels import OUTSIDE
 from fractal_core.text.rows import raw_rows
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from fractal_core.label_kinds import LabelKind
 
 _SHOWN_COLUMNS = 20
+_SHOWN_REASONS = 3
 _NEEDED = ("id", "response", "response_label")
 # Columns that labels.parquet and the tables of sentence labels have.
 _EXPORTED = {"response_id", "sentence_index", "pseudolabel"}
@@ -156,8 +158,16 @@ def check_rejects(rows: int, rejected: int, most: float, reasons: Sequence[Reaso
     """Raise an InputError, with the commonest reasons, if more than a share (0..1) of the rows are rejected."""
     if rejected <= most * rows:
         return
-    common = "; ".join(f"{each.reason} ({each.rows}, first at {each.place}: {each.detail})" for each in reasons[:3])
+    said = [f"{each.reason} ({each.rows}, first at {each.place}: {each.detail})" for each in reasons[:_SHOWN_REASONS]]
+    if len(reasons) > _SHOWN_REASONS:
+        said.append(f"and {len(reasons) - _SHOWN_REASONS} more")
+    advice = "Mend them, or raise [input] max_reject_fraction."
+    if reasons[0].reason == OUTSIDE:
+        advice = (
+            'If the labels are as they should be, say what they are: [input] label_kind = "ordinal" with grades = the '
+            'highest one, "real", or, with aggregation = "avg", "count" or "share"; otherwise mend them.'
+        )
     raise InputError(
-        f"Too many bad rows, {rejected} of {rows} ({rejected / rows:.1%}, allowed are {most:.1%}): {common}. "
-        "Mend them, or raise [input] max_reject_fraction."
+        f"Too many bad rows, {rejected} of {rows} ({rejected / rows:.1%}, allowed are {most:.1%}): {'; '.join(said)}. "
+        f"{advice}"
     )

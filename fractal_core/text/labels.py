@@ -16,6 +16,7 @@ Number = int | float | Decimal
 
 # A tuple, since `isinstance` with a union that is written out makes the union at each call.
 _NUMBERS = (int, float, Decimal)
+OUTSIDE = "label outside its range"
 _TRUTH = {"true": 1.0, "false": 0.0}
 # Preference in the input -> whether the first text of the pair is preferred.
 _FIRST_PREFERRED = {1.0: 1.0, 2.0: 0.0, 0.0: 0.5}
@@ -73,7 +74,7 @@ def response_label(
         fits, allowed = True, "finite numbers"
     label = finite(number) if fits else None
     if label is None:
-        raise Fault("label outside its range", f"{column} = {shown(value)}, {rule.asked} takes {allowed}")
+        raise Fault(OUTSIDE, f"{column} = {shown(value)}, {rule.asked} takes {allowed}")
     return label
 
 

@@ -76,7 +76,9 @@ def test_the_four_tasks_are_converted(tmp_path):
     printed = "".join(shell(block, tmp_path) for block in blocks(CHOOSING, "sh"))
     for name, aggregation in expected.items():
         assert load_config(tmp_path / f"{name}.toml").aggregation == aggregation
-    assert 'set label_kind = "ordinal" and grades = 3 there' in printed
+    assert '(label_kind = "ordinal", grades = 3)' in printed
+    found = load_config(tmp_path / "grades.toml").input
+    assert (found.label_kind, found.grades) == ("ordinal", 3)
     assert {word for word in FORMATS if f"convert {word}" in CHOOSING} >= {"prm800k", "multispanqa", "fira"}
 
 

@@ -297,10 +297,19 @@ def test_too_many_rejects(tmp_path: Path, read_files: Read) -> None:
     assert message == (
         "Too many bad rows, 8 of 12 (66.7%, allowed are 50.0%): missing id (3, first at x.jsonl:5: id = None); "
         "duplicate id (2, first at x.jsonl:10: good0 is at x.jsonl:1 and again at x.jsonl:10); "
-        "missing or empty response (2, first at x.jsonl:8: response = ''). "
+        "missing or empty response (2, first at x.jsonl:8: response = ''); and 1 more. "
         "Mend them, or raise [input] max_reject_fraction."
     )
     assert len(read_files(path, max_reject_fraction=8 / 12).rows("rejects")) == 8
+
+
+def test_labels_of_another_kind(tmp_path: Path, read_files: Read) -> None:
+    """Where most bad rows have labels outside their range, the message asks what the labels are."""
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(lines(GOOD + [BASE | {"id": str(label), "response_label": label} for label in (2, 3)]))
+    message = error(read_files, path, max_reject_fraction=0.05)
+    assert 'say what they are: [input] label_kind = "ordinal" with grades = the highest one, "real", or' in message
+    assert "max_reject_fraction" not in message
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.jsonl.gz"])
