@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from fractal_core.errors import InputError, UsageError
@@ -29,8 +32,9 @@ def score_files(
 ) -> dict[str, Any]:
     """Score the responses of files; return what there is to say, as JSON values.
 
-    Each row of the output is a sentence, with the run whose scorer it is. Memory does not grow with the input. Rows
-    that cannot be scored are kept: beside the output in `_OUTPUT.rejects.jsonl`, or on standard error.
+    Each row of the output is a sentence, with the run whose scorer it is. Memory does not grow with the input, but
+    for 8 bytes a response. Rows that cannot be scored are kept: beside the output in `_OUTPUT.rejects.jsonl`, or on
+    standard error. Ids that come more than once are scored as often; `repeated` counts the responses that have them.
 
     Args:
         results: of the run.
@@ -49,6 +53,7 @@ def score_files(
     trained = load_trained(results)
     runtime = make_runtime(results.config.runtime, reporter)
     counts, reasons = Counter[str](), Counter[str]()
+    ids = array("Q")
     total = sum(file.stat().st_size for file in files or ())
     aside = None if output is None else output.with_name(f"_{output.name}.rejects.jsonl")
     with (
@@ -65,6 +70,7 @@ def score_files(
                 run = pa.array([trained.run_id] * sentences.num_rows, pa.string())
                 writer.write(sentences.add_column(0, "run_id", run))
                 counts["responses"] += len(batch.responses)
+                ids.extend(_digest(each.response_id) for each in batch.responses)
                 counts["labelled"] += sum(
                     each.label is not None or each.preferred is not None for each in batch.responses
                 )
@@ -76,6 +82,7 @@ def score_files(
         "run_id": trained.run_id,
         "output": None if output is None else str(output),
         **{name: counts[name] for name in ("responses", "labelled", "sentences")},
+        "repeated": _repeated(ids),
         "rejected": rejected,
         "reasons": dict(reasons.most_common()),
         "rejects": str(aside) if rejected and aside else None,
@@ -90,6 +97,11 @@ def in_words(said: dict[str, Any]) -> str:
         kept = f"; they are in {said['rejects']}" if said["rejects"] else ""
         rows = f"{said['rejected']:,} of {said['rejected'] + said['responses']:,} rows"
         words += f" {rows} cannot be scored ({_in_words(Counter(said['reasons']))}){kept}."
+    if said["repeated"]:
+        words += (
+            f" Ids that come more than once: {said['repeated']:,} responses have them, of which response_id and "
+            "sentence_index do not tell the sentences apart."
+        )
     return words
 
 
@@ -101,4 +113,17 @@ def _check(output: Path, files: Sequence[Path], force: bool) -> None:
 
 
 def _in_words(reasons: Counter[str]) -> str:
-    return "; ".join(f"{count:,} x {reason}" for reason, count in reasons.most_common(_SHOWN))
+    common = reasons.most_common(_SHOWN)
+    if others := reasons.total() - sum(count for _, count in common):
+        common.append(("other reasons", others))
+    return "; ".join(f"{count:,} x {reason}" for reason, count in common)
+
+
+def _digest(response_id: str) -> int:
+    return int.from_bytes(blake2b(response_id.encode(errors="surrogatepass"), digest_size=8).digest())
+
+
+def _repeated(ids: array[int]) -> int:
+    """Return how many of the ids, as digests, are there more than once."""
+    _, times = np.unique(np.frombuffer(ids, np.uint64), return_counts=True)
+    return int(times[times > 1].sum())

@@ -160,7 +160,7 @@ def check_rejects(rows: int, rejected: int, most: float, reasons: Sequence[Reaso
         return
     said = [f"{each.reason} ({each.rows}, first at {each.place}: {each.detail})" for each in reasons[:_SHOWN_REASONS]]
     if len(reasons) > _SHOWN_REASONS:
-        said.append(f"and {len(reasons) - _SHOWN_REASONS} more")
+        said.append(f"other reasons ({sum(each.rows for each in reasons[_SHOWN_REASONS:])})")
     advice = "Mend them, or raise [input] max_reject_fraction."
     if reasons[0].reason == OUTSIDE:
         advice = (

@@ -160,7 +160,7 @@ def test_bad_and_repeated_rows(runner, reporter, tmp_path):
     path = tmp_path / "new.jsonl"
     write_jsonl(path, [good, {"id": "bad", "response": 7}, good, {"id": "worse", "response": "x", "response_label": 3}])
     said = score(runner, reporter, tmp_path / "out.jsonl", [path])
-    assert (said["responses"], said["rejected"]) == (2, 2)
+    assert (said["responses"], said["rejected"], said["repeated"]) == (2, 2, 2)
     kept = [json.loads(line) for line in (tmp_path / "_out.jsonl.rejects.jsonl").read_text().splitlines()]
     assert [(row["source"], row["line"], row["reason"]) for row in kept] == [
         ("new.jsonl", 2, "response is not text"),
@@ -168,15 +168,20 @@ def test_bad_and_repeated_rows(runner, reporter, tmp_path):
     ]
     assert in_words(said).endswith(
         "2 of 4 rows cannot be scored (1 x response is not text; 1 x label outside its range); "
-        f"they are in {tmp_path / '_out.jsonl.rejects.jsonl'}."
+        f"they are in {tmp_path / '_out.jsonl.rejects.jsonl'}. Ids that come more than once: 2 responses have them, of "
+        "which response_id and sentence_index do not tell the sentences apart."
     )
+    more = {"missing id": 1, "duplicate id": 2, "no text": 3, "no list": 4, "no pair": 1}
+    assert "(4 x no list; 3 x no text; 2 x duplicate id; 2 x other reasons)" in in_words(dict(said, reasons=more))
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     half = len(rows) // 2
     assert rows[:half] == rows[half:]
     write_jsonl(path, [good])
     with pytest.raises(UsageError, match=r"exists already"):
         score(runner, reporter, tmp_path / "out.jsonl", [path])
-    score(runner, reporter, tmp_path / "out.jsonl", [path], force=True)
+    said = score(runner, reporter, tmp_path / "out.jsonl", [path], force=True)
+    assert said["repeated"] == 0
+    assert "more than once" not in in_words(said)
     assert not (tmp_path / "_out.jsonl.rejects.jsonl").exists()
     write_jsonl(path, [{"response": ""}])
     with pytest.raises(InputError, match=r"nothing to score \(1 x missing or empty response\)"):

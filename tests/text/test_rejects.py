@@ -297,7 +297,7 @@ def test_too_many_rejects(tmp_path: Path, read_files: Read) -> None:
     assert message == (
         "Too many bad rows, 8 of 12 (66.7%, allowed are 50.0%): missing id (3, first at x.jsonl:5: id = None); "
         "duplicate id (2, first at x.jsonl:10: good0 is at x.jsonl:1 and again at x.jsonl:10); "
-        "missing or empty response (2, first at x.jsonl:8: response = ''); and 1 more. "
+        "missing or empty response (2, first at x.jsonl:8: response = ''); other reasons (1). "
         "Mend them, or raise [input] max_reject_fraction."
     )
     assert len(read_files(path, max_reject_fraction=8 / 12).rows("rejects")) == 8
