@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
-from fractal_core.text.labels import LabelRule, finite, number_of
+from fractal_core.text.labels import OUTSIDE, LabelRule, finite, number_of
 from fractal_core.text.records import Fault, mistyped, shown
 
 UNLABELLED = -1
+OUTSIDE_SENTENCE = f"sentence {OUTSIDE}"
 
 
 def given_spans(spans: object, sentences: object, response: str) -> list[list[int]] | None:
@@ -107,14 +108,14 @@ def _gold(label: object, index: int, rule: LabelRule) -> float | None:
     if rule.kind == "real":
         value = finite(number)
         if value is None:
-            raise _fault("sentence label outside its range", "label", index, label, ", not a finite number")
+            raise _fault(OUTSIDE_SENTENCE, "label", index, label, ", not a finite number")
         return value
     if number == UNLABELLED:
         return None
     highest = rule.grades if rule.kind == "ordinal" else 1
     if not 0 <= number <= highest:
         more = f", not in 0..{highest}, null or -1"
-        raise _fault("sentence label outside its range", "label", index, label, more)
+        raise _fault(OUTSIDE_SENTENCE, "label", index, label, more)
     if rule.kind == "ordinal" and number != int(number):
         raise _fault("sentence label is not a grade", "label", index, label, ", not a whole number")
     return float(number)

@@ -45,8 +45,10 @@ def test_gold_that_comes_later(folder, again, reporter):
     assert sum(rows) == sum(last + 1 for last in sentences.values())
     assert evaluate(*arguments, gold, reporter) == found
     write_jsonl(gold, [{"id": "nobody", "sentence_labels": [1]}])
+    runs = list_runs(workspace)
     with pytest.raises(InputError, match=r"gold.jsonl:1: no such response"):
         evaluate(*arguments, gold, reporter)
+    assert list_runs(workspace) == runs
 
 
 def again_sentences(workspace):

@@ -303,10 +303,11 @@ def test_too_many_rejects(tmp_path: Path, read_files: Read) -> None:
     assert len(read_files(path, max_reject_fraction=8 / 12).rows("rejects")) == 8
 
 
-def test_labels_of_another_kind(tmp_path: Path, read_files: Read) -> None:
+@pytest.mark.parametrize("bad", [{"response_label": 2}, {"sentences": ["One."], "sentence_labels": [2]}])
+def test_labels_of_another_kind(bad: dict[str, Any], tmp_path: Path, read_files: Read) -> None:
     """Where most bad rows have labels outside their range, the message asks what the labels are."""
     path = tmp_path / "x.jsonl"
-    path.write_bytes(lines(GOOD + [BASE | {"id": str(label), "response_label": label} for label in (2, 3)]))
+    path.write_bytes(lines(GOOD + [BASE | {"id": f"b{number}", "response": "One."} | bad for number in range(2)]))
     message = error(read_files, path, max_reject_fraction=0.05)
     assert 'say what they are: [input] label_kind = "ordinal" with grades = the highest one, "real", or' in message
     assert "max_reject_fraction" not in message
