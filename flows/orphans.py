@@ -48,6 +48,14 @@ def orphan_servers() -> list[int]:
     return _children(lambda parent: not (_PROCESSES / str(parent)).exists())
 
 
+def lasting_orphans() -> list[int]:
+    """Return the orphans that no guard ends within some seconds: a run that ends leaves its own for a moment."""
+    until = time.monotonic() + _PATIENCE_SECONDS + 1
+    while (left := orphan_servers()) and time.monotonic() < until:
+        time.sleep(_POLL_SECONDS)
+    return left
+
+
 def stop_orphan_servers() -> list[int]:
     """Ask every orphan to stop and return their pids."""
     return _send(orphan_servers(), signal.SIGTERM)

@@ -16,6 +16,7 @@ from fractal_core.config_keys import find_field, known_keys, type_words
 from fractal_core.errors import UsageError
 
 PACKAGED_ENCODER = "minilm"
+_SHOWN = 5
 
 
 def load_config(path: Path, settings: Sequence[str] = ()) -> RunConfig:
@@ -41,7 +42,10 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> RunConfig:
     try:
         config = RunConfig.model_validate(raw)
     except ValidationError as error:
-        raise UsageError(_explain(path, error.errors()[0], raw)) from error
+        # A section whose name is misspelt is missing too, so what is unknown says more.
+        unknown = [each for each in error.errors() if each["type"] == "extra_forbidden"]
+        said = " ".join(_explain(each, raw) for each in unknown[:_SHOWN] or error.errors()[:1])
+        raise UsageError(f"{path}: {said}") from error
     return resolve_paths(config, path.resolve().parent)
 
 
@@ -88,7 +92,7 @@ def _apply(raw: dict[str, Any], setting: str) -> None:
     place[last] = value
 
 
-def _explain(path: Path, error: ErrorDetails, raw: dict[str, Any]) -> str:
+def _explain(error: ErrorDetails, raw: dict[str, Any]) -> str:
     location = [str(part) for part in error["loc"] if not str(part).startswith(("list[", "str"))]
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
@@ -98,12 +102,12 @@ def _explain(path: Path, error: ErrorDetails, raw: dict[str, Any]) -> str:
         hint = (
             f"did you mean {near[0]} ({type_words(field)})?" if near and field else "see `fractal init` for all keys."
         )
-        return f"{path}: there is no key {key}; {hint}"
+        return f"there is no key {key}; {hint}"
     if error["type"] == "missing":
         hint = ' Add [input] path = "responses.jsonl".' if key in ("input", "input.path") else ""
-        return f"{path}: the key {key} is missing.{hint}"
+        return f"the key {key} is missing.{hint}"
     if error["type"] == "value_error":
-        return f"{path}: {f'{key}: ' if key else ''}{error['msg'].removeprefix('Value error, ')}."
+        return f"{f'{key}: ' if key else ''}{error['msg'].removeprefix('Value error, ')}."
     while location and find_field(RunConfig, ".".join(location)) is None:
         location.pop()
     key = ".".join(location) or key
@@ -112,7 +116,7 @@ def _explain(path: Path, error: ErrorDetails, raw: dict[str, Any]) -> str:
     value: Any = raw
     for part in location:
         value = value.get(part) if isinstance(value, dict) else None
-    return f"{path}: {key} = {_toml_like(value)} does not fit; expected is {expected}."
+    return f"{key} = {_toml_like(value)} does not fit; expected is {expected}."
 
 
 def _toml_like(value: Any) -> str:

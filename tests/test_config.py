@@ -43,6 +43,10 @@ def test_only_the_input_is_needed(write, tmp_path):
     [
         ("[input]\npath = 'x'\n[train]\nepoch = 3\n", ["train.epoch;", "did you mean train.epochs", "a whole number"]),
         ("[input]\npath = 'x'\n[trian]\nepochs = 3\n", ["no key trian", "did you mean train"]),
+        (
+            "agregation = 'min'\n[inptu]\npath = 'x'\n",
+            ["no key agregation; did you mean aggregation", "no key inptu; did you mean input (a section)"],
+        ),
         ("[input]\npath = 'x'\n[train]\nepochs = 'many'\n", ["train.epochs = 'many'", "a whole number >= 1"]),
         ("[input]\npath = 'x'\n[train]\nepochs = 0\n", ["train.epochs = 0", ">= 1"]),
         ("[input]\npath = 'x'\n[train]\nprior_offset = 1\n", ["train.prior_offset = 1", "true or false"]),

@@ -57,11 +57,11 @@ def doctor(
     debug: Debug = False,
 ) -> None:
     """Check the workspace and the installation, and settle what killed runs left behind."""
-    from flows.orphans import orphan_servers
+    from flows.orphans import lasting_orphans
     from fractal_core.doctor import examine
 
     del debug
-    findings = examine(workspace, deep=deep, orphans=orphan_servers())
+    findings = examine(workspace, deep=deep, orphans=lasting_orphans())
     output = Output(as_json)
     if as_json:
         output.json([finding.__dict__ for finding in findings])

@@ -64,6 +64,10 @@ def _check(target: Path, force: bool, spare: Sequence[Path]) -> None:
             raise UsageError(f"--output {target} lies in the workspace, which only stages write; name another folder.")
     if target.exists() and not target.is_dir():
         raise UsageError(f"--output {target} is a file; name a folder.")
+    if target.is_dir():
+        marker = next(target.rglob("workspace.json"), None)
+        if marker is not None:
+            raise UsageError(f"--output {target} would replace the workspace {marker.parent}; name another folder.")
     if target.is_dir() and not force:
         foreign = _foreign(target)
         if foreign:

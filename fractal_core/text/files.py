@@ -142,8 +142,15 @@ def _data_files(folder: Path) -> Iterator[Path]:
 def _suggestion(path: Path) -> str:
     if not path.parent.is_dir():
         return f", nor a folder {path.parent}"
-    near = get_close_matches(path.name, sorted(os.listdir(path.parent)), n=1, cutoff=0.5)
+    names = [each for each in sorted(os.listdir(path.parent)) if _known_format(each) or (path.parent / each).is_dir()]
+    # Without suffixes, which make any two files of one format alike.
+    alike = [each for each in names if get_close_matches(_stem(path.name), [_stem(each)], cutoff=0.75)]
+    near = get_close_matches(path.name, alike, n=1, cutoff=0.0)
     return f"; did you mean {path.parent / near[0]}" if near else f": the folder {path.parent} has nothing like it"
+
+
+def _stem(name: str) -> str:
+    return name.lower().split(".")[0]
 
 
 def source_names(files: list[Path]) -> dict[Path, str]:

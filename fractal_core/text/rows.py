@@ -127,10 +127,17 @@ def _json_row(line: bytes) -> tuple[str, dict[str, object] | Fault]:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return text, Fault("not valid JSON", str(error))
+        return text, Fault(*_array(text, "not valid JSON", str(error)))
     if not isinstance(values, dict):
-        return text, Fault("not a JSON object", f"a JSON {type(values).__name__}")
+        return text, Fault(*_array(text, "not a JSON object", f"a JSON {type(values).__name__}"))
     return text, values
+
+
+def _array(text: str, reason: str, detail: str) -> tuple[str, str]:
+    """Return reason and detail of a line that is no object; others if it is, or begins, a JSON array."""
+    if not text.lstrip().startswith("["):
+        return reason, detail
+    return "one JSON object a line is wanted, this looks like a JSON array", f"{reason}: {detail}"
 
 
 class _Counted(io.RawIOBase):

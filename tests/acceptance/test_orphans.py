@@ -11,6 +11,7 @@ import time
 import pytest
 from real_runs import processes_in, start_training, wait_until
 
+from flows.orphans import lasting_orphans
 from fractal_core.store.runs import list_runs
 from fractal_core.store.workspace import open_workspace
 
@@ -97,3 +98,14 @@ def test_guard_ends_what_does_not_heed_sigterm(tmp_path):
     assert len(processes_in(tmp_path)) >= 1
     wait_until(lambda: processes_in(tmp_path) == {}, 8)
     process.stdout.close()
+
+
+def test_what_ends_soon_is_no_orphan(monkeypatch):
+    """What a run that has just ended leaves for a moment is not called left over; what lasts is."""
+    found = [[7], [7], []]
+    monkeypatch.setattr("flows.orphans.orphan_servers", lambda: found.pop(0))
+    assert lasting_orphans() == []
+    assert found == []
+    monkeypatch.setattr("flows.orphans._PATIENCE_SECONDS", -0.5)
+    monkeypatch.setattr("flows.orphans.orphan_servers", lambda: [7, 8])
+    assert lasting_orphans() == [7, 8]

@@ -176,6 +176,13 @@ def test_places_that_are_never_replaced(labelled, export, tmp_path):
         with pytest.raises(UsageError, match="--output"):
             export(place, "parquet", "--force")
     assert (folder / "responses.jsonl").is_file()
+    for marker in ("a/workspace.json", "b/.fractal/workspace.json"):
+        path = tmp_path / marker
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+        with pytest.raises(UsageError, match=r"would replace the workspace"):
+            export(tmp_path / marker[0], "parquet", "--force")
+        assert path.is_file()
 
 
 @pytest.mark.parametrize("earlier", [False, True])

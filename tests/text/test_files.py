@@ -62,8 +62,13 @@ def test_missing_path(tmp_path: Path) -> None:
     touch(tmp_path, "train.jsonl", "other.csv")
     with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path))}/trian\.jsonl; did you mean .*/train\.jsonl"):
         input_files([tmp_path / "trian.jsonl"])
-    with pytest.raises(InputError, match="has nothing like it"):
-        input_files([tmp_path / "zzz"])
+    touch(tmp_path, "note.md", "rows.json")
+    for name in ("zzz", "note.csv", "rows.jsonl"):
+        with pytest.raises(InputError, match="has nothing like it"):
+            input_files([tmp_path / name])
+    (tmp_path / "answers").mkdir()
+    with pytest.raises(InputError, match="did you mean .*/answers"):
+        input_files([tmp_path / "answer"])
     with pytest.raises(InputError, match=r"nor a folder .*/none"):
         input_files([tmp_path / "none" / "a.jsonl"])
 

@@ -106,13 +106,18 @@ def test_bad_values(change: dict[str, Any], reason: str, detail: str, tmp_path: 
     assert found["raw"] == raw.decode().splitlines()[4]
 
 
+ARRAY = "one JSON object a line is wanted, this looks like a JSON array"
+
+
 @pytest.mark.parametrize(
     ("line", "reason", "detail"),
     [
         (b'{"id": "bad"', "not valid JSON", "Expecting"),
         (b"nonsense", "not valid JSON", "Expecting value"),
-        (b"[" * 100_000, "not valid JSON", "recursion"),
-        (b'["bad"]', "not a JSON object", "a JSON list"),
+        (b"[" * 100_000, ARRAY, "not valid JSON: maximum recursion"),
+        (b" [", ARRAY, "not valid JSON: Expecting value"),
+        (b'[{"id": "bad", "response": "One."},', ARRAY, "not valid JSON: Expecting value"),
+        (b'["bad"]', ARRAY, "not a JSON object: a JSON list"),
         (b"5", "not a JSON object", "a JSON int"),
         (b'{"id": "bad", "response": "\xff"}', "text is not UTF-8", "byte 28 of the line is 0xff"),
     ],
