@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
-from convert.made_files import judged, passage, question, solution, step, write_json, write_lines
+from convert.made_files import (
+    judged,
+    passage,
+    question,
+    rows_and_bad,
+    solution,
+    step,
+    write_json,
+    write_lines,
+    write_table,
+)
 from doc_blocks import blocks, fenced, python, query, read_document, shell
 
 from fractal_core.config import RunConfig
@@ -80,6 +91,24 @@ def test_the_four_tasks_are_converted(tmp_path):
     found = load_config(tmp_path / "grades.toml").input
     assert (found.label_kind, found.grades) == ("ordinal", 3)
     assert {word for word in FORMATS if f"convert {word}" in CHOOSING} >= {"prm800k", "multispanqa", "fira"}
+
+
+def test_raw_records_are_read(tmp_path):
+    """The record that is shown of each known data set is one: every format of it makes rows of it, and none is bad."""
+    sets = zip(("prm800k", "multispanqa", "qa-feedback"), blocks(CHOOSING, "json"), strict=True)
+    for name, record in sets:
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text(record, encoding="utf-8")
+        for each in (each for each in FORMATS if each.startswith(name)):
+            made, bad = rows_and_bad(FORMATS[each].read, [path])
+            assert (len(made), bad) == (6 if each.endswith("preference") else 1, []), each
+    table = CHOOSING[CHOOSING.index("| judgements |") :].split("\n\n")[0].splitlines()
+    files = []
+    for line in table:
+        name, header, row = ([*re.findall("`(.*?)`", cell)] or cell.strip() for cell in line.strip("|").split("|"))
+        files.append(write_table(tmp_path / f"{name}.tsv", header, [row]))
+    made, bad = rows_and_bad(FORMATS["fira"].read, files)
+    assert ([row["sentence_labels"] for row in made], bad) == ([[3, 3]], [])
 
 
 @pytest.mark.parametrize(
