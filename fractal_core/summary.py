@@ -78,9 +78,8 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     table = Table("stage", "", "seconds", "rows", "why", box=None, pad_edge=False, header_style="bold")
     for stage in summary["stages"]:
         rows = ", ".join(f"{count:,} {name}" for name, count in stage["rows_out"].items())
-        table.add_row(
-            stage["stage"], "reused" if stage["reused"] else "ran", f"{stage['seconds']:.1f}", rows, stage["reason"]
-        )
+        why = _within(stage["reason"], summary["workspace"])
+        table.add_row(stage["stage"], "reused" if stage["reused"] else "ran", f"{stage['seconds']:.1f}", rows, why)
     console.print(table, markup=False)
     line("")
     sentences = "" if summary["sentences"] is None else f" {summary['sentences']:,} sentences,"
@@ -118,6 +117,11 @@ def _near(path: str) -> str:
     return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else path
 
 
+def _within(reason: str, workspace: str) -> str:
+    """Write the files of the workspace that a reason names as seen from there: a column is narrow."""
+    return reason.replace(f"{workspace}{os.sep}", "")
+
+
 def _program() -> str:
     """Say how this program can be called: by its name if the shell finds it."""
     return "fractal" if shutil.which("fractal") else _near(str(Path(sys.argv[0]).absolute()))
@@ -132,12 +136,13 @@ def plan_rows(steps: Sequence[StagePlan]) -> list[dict[str, Any]]:
     return [{"stage": step.stage, "decision": step.decision, "reasons": list(step.reasons)} for step in steps]
 
 
-def print_plan(steps: Sequence[StagePlan], console: Console) -> None:
+def print_plan(steps: Sequence[StagePlan], workspace: Workspace, console: Console) -> None:
     """Print a plan for a person."""
     words = {"reuse": "reuse", "run": "run", "wait": "run?"}
     table = Table("stage", "", "why", "what it does", box=None, pad_edge=False, header_style="bold")
     for step in steps:
-        table.add_row(step.stage, words[step.decision], "; ".join(step.reasons), stage_named(step.stage).summary)
+        why = _within("; ".join(step.reasons), str(workspace.root))
+        table.add_row(step.stage, words[step.decision], why, stage_named(step.stage).summary)
     console.print(table, markup=False)
 
 

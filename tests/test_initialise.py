@@ -110,11 +110,12 @@ def _summary_of(metrics, monkeypatch, kind="binary"):
     rows = [dict(zip(names, row, strict=True)) for row in metrics]
     artefact = SimpleNamespace(rows_out={}, table=lambda name: SimpleNamespace(to_pylist=lambda: rows))
     monkeypatch.setattr("fractal_core.summary.find_artefact", lambda *_: artefact)
+    reason = "/w/artefacts/a/x.parquet is missing"
     stage = SimpleNamespace(
-        stage="evaluate", fingerprint="f", reused=False, reason="", seconds=0.0, rows_in=0, rows_out={}, notes=[]
+        stage="evaluate", fingerprint="f", reused=False, reason=reason, seconds=0.0, rows_in=0, rows_out={}, notes=[]
     )
     record = SimpleNamespace(stages=[stage], config={"input": {"label_kind": kind}}, run_id="r", state="completed")
-    summary = summarise(SimpleNamespace(root="w"), record)
+    summary = summarise(SimpleNamespace(root="/w"), record)
     output = io.StringIO()
     print_summary(summary, Console(file=output, width=200))
     return summary, output.getvalue()
@@ -141,4 +142,5 @@ def test_summary_of_grades(monkeypatch):
     metrics = [("test", "sentence", "score", "mae", 0.25), ("test", "sentence", "posterior", "mae", 0.125)]
     _, text = _summary_of([*metrics, ("test", "sentence", "score", "auc_roc", 0.75)], monkeypatch)
     assert "sentence AUC-ROC on test: score 0.750\n" in text
+    assert " artefacts/a/x.parquet is missing" in text
     assert "sentence mean absolute error on test: score 0.250, posterior 0.125\n" in text

@@ -95,9 +95,10 @@ def plan(
 
     del debug
     loaded = load_config(config, settings or ())
-    steps = make_plan(open_workspace(workspace), loaded, until=until, force=force or ())
+    store = open_workspace(workspace)
+    steps = make_plan(store, loaded, until=until, force=force or ())
     output = Output(as_json)
     if as_json:
         output.json(plan_rows(steps))
     else:
-        print_plan(steps, output.console)
+        print_plan(steps, store, output.console)

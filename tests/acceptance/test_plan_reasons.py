@@ -247,6 +247,8 @@ def test_names_what_is_damaged(plan):
     table.write_bytes(table.read_bytes()[:-1])
     size = table.stat().st_size
     assert plan.json()["segment"] == ("run", [f"{table} has {size} bytes, its manifest says {size + 1}"])
+    within = table.relative_to(plan.runner.workspace.root)
+    assert f" {within} has {size} bytes, its manifest says {size + 1} " in plan.text()
     manifest.write_bytes(content.replace(b"sentences", b"sentemces", 1))
     said = f"{manifest} is damaged (ValueError: its content is not what was written)"
     assert plan.json()["segment"] == ("run", [said])
