@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fractal_core.errors import InputError
 from fractal_core.text.given import OUTSIDE_SENTENCE
 from fractal_core.text.labels import OUTSIDE
-from fractal_core.text.rows import raw_rows
+from fractal_core.text.rows import ARRAY, raw_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,7 +163,9 @@ def check_rejects(rows: int, rejected: int, most: float, reasons: Sequence[Reaso
     if len(reasons) > _SHOWN_REASONS:
         said.append(f"other reasons ({sum(each.rows for each in reasons[_SHOWN_REASONS:])})")
     advice = "Mend them, or raise [input] max_reject_fraction."
-    if reasons[0].reason in (OUTSIDE, OUTSIDE_SENTENCE):
+    if any(each.reason == ARRAY and each.place.endswith(":1") for each in reasons):
+        advice = "The file begins like a JSON array: write one JSON object a line, as `jq -c '.[]'` does."
+    elif reasons[0].reason in (OUTSIDE, OUTSIDE_SENTENCE):
         advice = (
             'If the labels are as they should be, say what they are: [input] label_kind = "ordinal" with grades = the '
             'highest one, "real", or, with aggregation = "avg", "count" or "share"; otherwise mend them.'

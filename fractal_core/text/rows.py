@@ -21,6 +21,7 @@ from fractal_core.text.files import file_format
 from fractal_core.text.keys import RowKeys
 from fractal_core.text.records import Fault, RawRow, printable
 
+ARRAY = "one JSON object a line is wanted, this looks like a JSON array"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BUFFER_BYTES = 1 << 20
 _MOST_COLUMNS = 1_000
@@ -137,7 +138,7 @@ def _array(text: str, reason: str, detail: str) -> tuple[str, str]:
     """Return reason and detail of a line that is no object; others if it is, or begins, a JSON array."""
     if not text.lstrip().startswith("["):
         return reason, detail
-    return "one JSON object a line is wanted, this looks like a JSON array", f"{reason}: {detail}"
+    return ARRAY, f"{reason}: {detail}"
 
 
 class _Counted(io.RawIOBase):

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fractal_core.errors import InputError
+from fractal_core.text.rows import ARRAY
 
 Read = Any
 
@@ -104,9 +105,6 @@ def test_bad_values(change: dict[str, Any], reason: str, detail: str, tmp_path: 
     assert (found["line"], found["reason"]) == (5, reason)
     assert detail in found["detail"]
     assert found["raw"] == raw.decode().splitlines()[4]
-
-
-ARRAY = "one JSON object a line is wanted, this looks like a JSON array"
 
 
 @pytest.mark.parametrize(
@@ -306,6 +304,14 @@ def test_too_many_rejects(tmp_path: Path, read_files: Read) -> None:
         "Mend them, or raise [input] max_reject_fraction."
     )
     assert len(read_files(path, max_reject_fraction=8 / 12).rows("rejects")) == 8
+
+
+def test_a_json_array(tmp_path: Path, read_files: Read) -> None:
+    """An array in a .jsonl file is called that, however its lines are bad, and what to do is said."""
+    (tmp_path / "x.jsonl").write_text(json.dumps(GOOD, indent=1))
+    message = error(read_files, tmp_path / "x.jsonl", max_reject_fraction=0.05)
+    assert f"{ARRAY} (1, first at x.jsonl:1: not valid JSON" in message
+    assert message.endswith("begins like a JSON array: write one JSON object a line, as `jq -c '.[]'` does.")
 
 
 @pytest.mark.parametrize("bad", [{"response_label": 2}, {"sentences": ["One."], "sentence_labels": [2]}])
