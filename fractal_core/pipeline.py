@@ -39,12 +39,16 @@ def _gold_sources(config: RunConfig) -> dict[str, list[Path]]:
 
 
 def _own_numbers(config: RunConfig) -> dict[str, list[Path]]:
-    """Return no files, for table responses has the numbers; that they can be there is found out before the run."""
+    """Return no files, for tables have the numbers; that they can be there is found out before the run."""
     if config.priors.column:
         from fractal_core.text.checks import check_prior_column  # pyarrow is slow to import.
 
         files = [file for group in _input_sources(config).values() for file in group]
         check_prior_column(files, config.input.columns, config.input.label_kind)
+    if _sql(config):
+        from fractal_core.priors.early_check import check_before_run
+
+        check_before_run(config.priors.sql, stage_named("priors").reads_with(config))
     return {}
 
 

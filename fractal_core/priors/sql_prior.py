@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 KEYS = ("response_id", "sentence_index")
 _LOCKED = {"python_enable_replacements": "false", "enable_external_access": "false", "lock_configuration": "true"}
+# Errors that no rows could avert.
+_WITHOUT_ROWS = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
 
 
 def sql_prior(sql: str, tables: Mapping[str, Callable[[], pa.Table]], keys: pa.Table) -> NDArray[np.float32]:
@@ -38,13 +40,8 @@ def sql_prior(sql: str, tables: Mapping[str, Callable[[], pa.Table]], keys: pa.T
         QueryError: the query fails, is refused, has other columns, or its rows are not finite numbers for sentences
             that exist, each at most once.
     """
-    try:
-        found = _run(sql, tables)
-    except duckdb.Error as error:
-        raise QueryError(f"priors.sql: {_one_sentence(error)}") from error
-    if sorted(found.column_names) != sorted((*KEYS, "prior")):
-        names = ", ".join(found.column_names)
-        raise QueryError(f"priors.sql gives the columns {names}; it must give {', '.join(KEYS)} and prior.")
+    found = _run(sql, tables)
+    _check_columns(found)
     row = _rows(found, keys)
     values = _numbers(found.column("prior"))
     endless = np.flatnonzero(~np.isfinite(values) & found.column("prior").is_valid().to_numpy())
@@ -58,7 +55,57 @@ def sql_prior(sql: str, tables: Mapping[str, Callable[[], pa.Table]], keys: pa.T
     return result
 
 
-def _run(sql: str, tables: Mapping[str, Callable[[], pa.Table]]) -> pa.Table:
+def check_sql_prior(sql: str, schemas: Mapping[str, pa.Schema | None]) -> None:
+    """Find what is wrong with a query before there are rows: its words, and the tables, columns and types it names.
+
+    Args:
+        sql: one SELECT.
+        schemas: what it may read, by name; of a query that reads a table whose columns are not known yet (None), the
+            columns are not looked at.
+
+    Raises:
+        QueryError: the query fails, is refused, or has other columns, whatever is in the tables.
+    """
+    tables = {name: _columns_unknown if schema is None else schema.empty_table for name, schema in schemas.items()}
+    try:
+        found = _run(sql, tables, limit=0)
+    except _ColumnsUnknown:
+        return
+    except QueryError as error:
+        if isinstance(error.__cause__, duckdb.Error) and not isinstance(error.__cause__, _WITHOUT_ROWS):
+            return  # rows may be all that is lacking
+        raise
+    _check_columns(found)
+    _check_keys(found)
+    _numbers(found.column("prior"))
+
+
+class _ColumnsUnknown(Exception):  # noqa: N818
+    """A query reads a table whose columns are not known yet."""
+
+
+def _columns_unknown() -> pa.Table:
+    raise _ColumnsUnknown
+
+
+def _check_columns(found: pa.Table) -> None:
+    if sorted(found.column_names) != sorted((*KEYS, "prior")):
+        names = ", ".join(found.column_names)
+        raise QueryError(f"priors.sql gives the columns {names}; it must give {', '.join(KEYS)} and prior.")
+
+
+def _run(sql: str, tables: Mapping[str, Callable[[], pa.Table]], limit: int | None = None) -> pa.Table:
+    # Whoever keeps an error (Prefect does, to the end) keeps the frames of its traceback, and their variables. None of
+    # these may be a connection: left open when the interpreter ends, it makes DuckDB's bindings print their innards.
+    try:
+        return _answer(sql, tables, limit)
+    except duckdb.Error as error:
+        raise QueryError(f"priors.sql: {_one_sentence(error)}") from error.with_traceback(None)
+    except QueryError as error:
+        raise error.with_traceback(None) from None
+
+
+def _answer(sql: str, tables: Mapping[str, Callable[[], pa.Table]], limit: int | None) -> pa.Table:
     # Without a folder for temporary files, a query that does not fit in memory fails instead of writing to disk.
     with duckdb.connect(config={"threads": 1, "temp_directory": ""}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -66,7 +113,8 @@ def _run(sql: str, tables: Mapping[str, Callable[[], pa.Table]]) -> pa.Table:
             connection.register(name, tables[name]())
         for setting, value in _LOCKED.items():
             connection.execute(f"SET {setting} = {value}")
-        found: pa.Table = connection.sql(sql).to_arrow_table()
+        relation = connection.sql(sql)
+        found: pa.Table = (relation if limit is None else relation.limit(limit)).to_arrow_table()
         return found
 
 
@@ -75,14 +123,19 @@ def _one_sentence(error: duckdb.Error) -> str:
     return " ".join(str(error).split("\n\nLINE")[0].split())
 
 
-def _rows(found: pa.Table, keys: pa.Table) -> NDArray[np.int64]:
-    """Return the row of each found sentence among `keys`."""
+def _check_keys(found: pa.Table) -> None:
     ids, index = found.column("response_id"), found.column("sentence_index")
     if not (pa.types.is_string(ids.type) and pa.types.is_integer(index.type)):
         raise QueryError(
             f"priors.sql gives response_id as {ids.type} and sentence_index as {index.type}; "
             f"they must be text and a whole number, as in table sentences."
         )
+
+
+def _rows(found: pa.Table, keys: pa.Table) -> NDArray[np.int64]:
+    """Return the row of each found sentence among `keys`."""
+    _check_keys(found)
+    ids, index = found.column("response_id"), found.column("sentence_index")
     if ids.null_count or index.null_count:
         raise QueryError(
             f"priors.sql gives {max(ids.null_count, index.null_count):,} rows whose key is NULL; leave them out."

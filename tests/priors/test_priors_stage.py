@@ -16,10 +16,11 @@ import pyarrow as pa
 import pytest
 
 from fractal_core.config import PriorsConfig
-from fractal_core.errors import InputError, StoreError
+from fractal_core.errors import InputError, QueryError, StoreError
 from fractal_core.evidence.catalogue import FEATURES as REAL_FEATURES
 from fractal_core.evidence.catalogue import Feature
 from fractal_core.priors import evidence_prior, stage
+from fractal_core.priors.early_check import COMPUTED_BEFORE
 from fractal_core.store.stage import Runtime
 from fractal_core.tables import PRIORS
 
@@ -197,6 +198,12 @@ def test_own_priors() -> None:
     assert [row["column_prior"] for row in rows] == [0.5, 0.5, 1.0, 2.0, None, None]
     assert [row["sql_prior"] for row in rows] == [None, None, 56.0, -38.0, None, None]
     assert notes == ["priors.column gives 4 of 6 sentences a prior", "priors.sql gives 2 of 6 sentences a prior"]
+
+
+def test_a_query_sees_the_priors_it_is_checked_against() -> None:
+    """Table priors has the columns that the check before the run takes it to have."""
+    with pytest.raises(QueryError, match=f"columns response_id, sentence_index, {', '.join(COMPUTED_BEFORE)};"):
+        run(make_inputs(), sql="SELECT * FROM priors")
 
 
 @pytest.mark.parametrize("given", [[None, None, None], [[None, None, None], [], None]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from fractal_core.errors import QueryError
 from fractal_core.pipeline import stage_named
+from fractal_core.priors.early_check import check_before_run
 from fractal_core.priors.sql_prior import sql_prior
 
 KEYS = pa.table({"response_id": ["a", "a", "b"], "sentence_index": pa.array([0, 1, 0], pa.int32())})
@@ -218,3 +220,60 @@ def test_labels_and_gold_are_not_in_the_tables() -> None:
         "evidence.cos_query",
         "embeddings.vector",
     } <= columns
+
+
+READS = {key: tuple(columns) for key, columns in stage_named("priors").reads.items()}
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("selec", "Parser Error: syntax error"),
+        ("DROP VIEW priors", "must be one SELECT"),
+        (SELECT.format("1").replace("priors", "scores"), "reads 'scores'"),
+        (SELECT.format("nothing"), "Binder Error: .*nothing"),
+        (SELECT.format("nonsense(1)"), "Catalog Error: .*nonsense"),
+        (SELECT.format("sql_prior"), "Binder Error: .*sql_prior"),
+        (SELECT.format("label").replace("priors", "responses JOIN sentences USING (response_id)"), "label"),
+        ("SELECT response_id, column_prior AS prior FROM priors", "gives the columns response_id, prior"),
+        (SELECT.format("text").replace("priors", "sentences"), "gives prior as string"),
+        (SELECT.format("1").replace("response_id,", "1 AS response_id,"), "response_id as int32"),
+        ("SELECT nothing, prior FROM scores, embeddings", "reads 'scores'"),
+    ],
+)
+def test_mistakes_are_found_before_the_run(sql: str, message: str) -> None:
+    """What is wrong whatever the rows: words, tables, columns, functions and types."""
+    with pytest.raises(QueryError, match=message):
+        check_before_run(sql, READS)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        SELECT.format("context_evidence + column_prior"),
+        SELECT.format("content_cover").replace("priors", "evidence"),
+        "SELECT 'a' AS response_id, 0 AS sentence_index, 0.5 AS prior",
+        "SELECT max(response_id) AS response_id, 0 AS sentence_index, 1 AS prior FROM sentences",
+        SELECT.format("CASE WHEN (SELECT count(*) FROM priors) = 0 THEN error('no rows') ELSE 1 END"),
+        "SELECT s.response_id, s.sentence_index, array_inner_product(vector, vector) AS prior "
+        "FROM sentences s, embeddings",
+        SELECT.format("len(context[1]) + prior[1]").replace("priors", "responses JOIN sentences USING (response_id)"),
+    ],
+)
+def test_nothing_is_held_against_empty_tables(sql: str) -> None:
+    """What only rows can tell, and vectors, whose length is not known yet, is left to the run."""
+    check_before_run(sql, READS)
+
+
+def test_no_connection_outlives_an_error() -> None:
+    """The frames of an error that somebody keeps hold none: at exit DuckDB would print its innards around it."""
+    for sql in ("selec", "SELECT nothing FROM priors", "DROP VIEW priors", FILE.format("other")):
+        with pytest.raises(QueryError) as caught:
+            run(sql)
+        waiting: list[BaseException | None] = [caught.value]
+        while waiting:
+            error = waiting.pop()
+            if error is not None:
+                waiting += [error.__cause__, error.__context__]
+                names = [frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)]
+                assert not {"_answer", "tables_read"} & set(names), sql
