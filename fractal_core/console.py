@@ -38,7 +38,12 @@ class Output:
             self.console.print(words, markup=False, highlight=False, soft_wrap=True)
 
 
+def say_error(message: str, *, as_json: bool) -> None:
+    """Print an error, and go on."""
+    sys.stderr.write((json.dumps({"error": message}, ensure_ascii=False) if as_json else f"error: {message}") + "\n")
+
+
 def fail(message: str, *, as_json: bool, code: int) -> NoReturn:
     """Print an error and leave with an exit code."""
-    sys.stderr.write((json.dumps({"error": message}, ensure_ascii=False) if as_json else f"error: {message}") + "\n")
+    say_error(message, as_json=as_json)
     sys.exit(code)

@@ -17,8 +17,8 @@ from fractal_core.store.outside import check_outside
 from fractal_core.store.workspace import open_workspace
 
 
-def ask(workspace: Path, sql: str, form: str, output: Path | None) -> None:
-    """Execute a query and print or write its result.
+def ask(workspace: Path, sql: str, form: str, output: Path | None) -> bool:
+    """Execute a query and print or write its result; return whether it has all rows, none left out as damaged.
 
     Raises:
         QueryError: if the query is wrong or not allowed, or the file cannot be written.
@@ -33,7 +33,8 @@ def ask(workspace: Path, sql: str, form: str, output: Path | None) -> None:
     store = open_workspace(workspace, create=False)
     if output is not None:
         check_outside(store, output)
-    connection = connect(store, _warn, sql=sql)
+    gaps: list[bool] = []
+    connection = connect(store, _warn, sql=sql, on_gap=lambda: gaps.append(True))
     with heeding_interrupts(connection):
         cursor = execute(connection, sql)
         if form == "parquet" and output is not None:
@@ -42,6 +43,7 @@ def ask(workspace: Path, sql: str, form: str, output: Path | None) -> None:
             print_table(cursor, Console(width=None if sys.stdout.isatty() else 200))
         else:
             _print_or_write(as_text(cursor, "csv" if form == "table" else form), output)  # type: ignore[arg-type]
+    return not gaps
 
 
 def _warn(text: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from fractal_core.catalog.finding import Found, asked_for, find_tables, verified
+from fractal_core.catalog.finding import Found, LeftOut, find_tables, named_in, not_come_to, verified
 from fractal_core.catalog.records import RUNS, STAGES, runs_table, stages_table
 from fractal_core.store.runs import RunRecord, list_runs
 from fractal_core.store.workspace import Workspace
@@ -21,7 +21,11 @@ from fractal_core.tables import TABLES, Table
 
 
 def connect(
-    workspace: Workspace, warn: Callable[[str], None] = lambda text: None, *, sql: str | None = None
+    workspace: Workspace,
+    warn: Callable[[str], None] = lambda text: None,
+    *,
+    sql: str | None = None,
+    on_gap: Callable[[], None] = lambda: None,
 ) -> duckdb.DuckDBPyConnection:
     """Return a locked connection: views only, no access to files but those compared here, settings frozen.
 
@@ -29,21 +33,32 @@ def connect(
 
     Args:
         workspace: where the artefacts are.
-        warn: hears of each damaged artefact that is left out.
+        warn: hears of each damaged artefact that is left out, and of tables that the newest run has not come to.
         sql: the one question that will be asked; only the tables that it names are compared with their SHA-256, and
             no others can be read then. All of them without it.
+        on_gap: called if a table that the question names lacks rows, for an artefact is damaged.
     """
     runs = list_runs(workspace)
-    newest = next((run.run_id for run in runs if run.state == "completed"), "")
-    found = find_tables(workspace, runs, warn)
-    wanted = found if sql is None else asked_for(sql, found, newest)
+    newest = next((run for run in runs if run.state == "completed"), None)
+    named = named_in(sql, newest.run_id if newest else "")
+
+    def leave_out(each: LeftOut) -> None:
+        warn(str(each))
+        if named.lacks(each):
+            on_gap()
+
+    found = find_tables(workspace, runs, leave_out)
+    if newest is not None and sql is not None:
+        for text in not_come_to(newest, found, named):
+            warn(text)
+    wanted = [each for each in found if named.has(each.table, each.run_id)]
     try:
-        return _connect(workspace, runs, newest, found, wanted, warn)
+        return _connect(workspace, runs, named.newest, found, wanted, leave_out)
     except duckdb.Error:
         # The metadata of a table nobody asks for can be damaged so that not even a view of it can be made.
         if len(wanted) == len(found):
             raise
-        return _connect(workspace, runs, newest, found, found, warn)
+        return _connect(workspace, runs, named.newest, found, found, leave_out)
 
 
 def _connect(
@@ -52,9 +67,9 @@ def _connect(
     newest: str,
     found: Sequence[Found],
     wanted: Sequence[Found],
-    warn: Callable[[str], None],
+    leave_out: Callable[[LeftOut], None],
 ) -> duckdb.DuckDBPyConnection:
-    readable, damaged = verified(workspace, wanted, warn)
+    readable, damaged = verified(workspace, wanted, leave_out)
     whole = [each for each in found if (each.artefact.stage, each.artefact.fingerprint) not in damaged]
     connection = duckdb.connect()
     connection.register("_runs", runs_table(runs))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import warnings
 from datetime import date, datetime
 from pathlib import Path
@@ -21,6 +22,8 @@ from fractal_core.errors import QueryError
 Format = Literal["table", "csv", "json", "parquet"]
 _CELL = 120
 _TABLE_ROWS = 1_000
+# C0 but for tab and line feed, which only move on, DEL, and C1.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def write_parquet(cursor: duckdb.DuckDBPyConnection, path: Path) -> int:
@@ -58,7 +61,7 @@ def print_table(cursor: duckdb.DuckDBPyConnection, console: Console) -> None:
     """Print a result as a table: the first thousand rows, long cells cut."""
     names = [column[0] for column in cursor.description or []]
     rows = cursor.fetchmany(_TABLE_ROWS + 1)
-    table = Table(*names, header_style="bold", show_lines=False)
+    table = Table(*map(_harmless, names), header_style="bold", show_lines=False)
     for row in rows[:_TABLE_ROWS]:
         table.add_row(*(_short(value) for value in row))
     console.print(table, markup=False)
@@ -69,8 +72,13 @@ def print_table(cursor: duckdb.DuckDBPyConnection, console: Console) -> None:
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1e6 else f"{value:.6g}"
-    text = "" if value is None else str(_cell(value))
+    text = _harmless("" if value is None else str(_cell(value)))
     return text if len(text) <= _CELL else text[: _CELL - 1] + "…"
+
+
+def _harmless(text: str) -> str:
+    """Escape control characters, by which data could move the cursor, colour, or rename a terminal."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _cell(value: Any) -> Any:

@@ -14,6 +14,8 @@ from fractal_core.console import Output
 from fractal_core.start import interruptible
 
 commands = typer.Typer()
+# The exit code where a damaged artefact is left out of an answer.
+INCOMPLETE = 3
 
 
 @commands.command(epilog='Example: fractal query "SELECT text, score FROM latest.sentences JOIN latest.pseudolabels '
@@ -32,7 +34,8 @@ def query(
     del debug
     text = sys.stdin.read() if sql == "-" else sql
     with interruptible():
-        ask(workspace, text, "json" if as_json else form, file)
+        whole = ask(workspace, text, "json" if as_json else form, file)
+    _leave(whole)
 
 
 @commands.command(epilog="Example: fractal evaluate fractal.toml --gold annotated.jsonl --split test")
@@ -73,4 +76,11 @@ def sql(workspace: WorkspacePath = DEFAULT_WORKSPACE, as_json: Json = False, deb
 
     del debug
     with interruptible():
-        converse(workspace, "json" if as_json else "table")
+        whole = converse(workspace, "json" if as_json else "table")
+    _leave(whole)
+
+
+def _leave(whole: bool) -> None:
+    """Leave with an exit code of its own if rows are missing from what was answered."""
+    if not whole:
+        raise typer.Exit(INCOMPLETE)

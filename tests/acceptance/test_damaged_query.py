@@ -204,7 +204,7 @@ def test_duckdb_cannot_tell_by_itself(finished):
 
 
 def test_command_line_warns(finished):
-    """`fractal query` and the prompt say on standard error what is left out, once, and answer from the rest."""
+    """`fractal query` and the prompt say on standard error what is left out, once, and answer from the rest: code 3."""
     runner, _ = finished
     flip(file_of(runner, "train", "scores.parquet"))
     sql = "SELECT (SELECT count(*) FROM scores WHERE round = 0) AS a, (SELECT count(*) FROM sentences) AS b"
@@ -212,10 +212,14 @@ def test_command_line_warns(finished):
     assert asked.stdout == "a,b\n0,96\n"
     assert asked.stderr.startswith("warning: stage train of run ")
     assert len(asked.stderr.splitlines()) == 1
+    assert asked.returncode == 3
+    other = fractal(runner.folder, "query", "SELECT count(*) AS n FROM sentences", "--workspace", "ws", "--json")
+    assert (other.stdout, other.stderr, other.returncode) == ('[\n {\n  "n": 96\n }\n]\n', asked.stderr, 0)
     prompt = subprocess.run(
         [sys.executable, "-c", CODE, "sql", "--workspace", "ws", "--json"], input=f"{sql};\n{sql};\n", text=True,
         capture_output=True, cwd=runner.folder, check=False,
     )  # fmt: skip
     assert prompt.stdout.count('"b": 96') == 2
     assert prompt.stderr == asked.stderr
+    assert prompt.returncode == 3
     assert runner.run() == ["train"]

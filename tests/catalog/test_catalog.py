@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from fractal_core.catalog.connection import connect
+from fractal_core.catalog.prompt import converse
 from fractal_core.catalog.query import execute
-from fractal_core.catalog.rendering import as_text, write_parquet
+from fractal_core.catalog.rendering import as_text, print_table, write_parquet
 from fractal_core.errors import QueryError
 from fractal_core.store.runs import StageRecord, finished, new_run, save_run
 from fractal_core.tables import RUNS, STAGES, TABLES
@@ -171,3 +174,89 @@ def test_formats(two_runs, tmp_path):
     assert json.loads(as_text(execute(connect(bench.workspace), sql), "json")) == expected
     assert write_parquet(execute(connect(bench.workspace), sql), tmp_path / "out.parquet") == 3
     assert pq.read_table(tmp_path / "out.parquet").to_pylist() == expected
+
+
+def _stopped(bench):
+    """Record a run that stopped after the first of the stages."""
+    run, _ = _record(bench)
+    run = type(run)(**{**run.__dict__, "stages": run.stages[:1]})
+    save_run(bench.workspace, run)
+    return run
+
+
+def _warnings(bench, sql):
+    """Return what connecting for a question warns of, and how often it says that the question lacks rows."""
+    warnings, gaps = [], []
+    connect(bench.workspace, warnings.append, sql=sql, on_gap=lambda: gaps.append(sql))
+    return warnings, len(gaps)
+
+
+def test_a_table_that_the_newest_run_has_not_come_to_is_said(bench):
+    """Schema latest stays one run; who asks it for a table of a later stage hears which run has that table."""
+    older, _ = _record(bench)
+    newer = _stopped(bench)
+    words = (
+        f"latest is run {newer.run_id}, which stopped after first, so latest.scores is empty; run {older.run_id} has "
+        f"that table: FROM scores WHERE run_id = '{older.run_id}'"
+    )
+    assert _warnings(bench, 'SELECT count(*) FROM "latest"."scores"') == ([words], 0)
+    assert _rows(bench, "SELECT count(*) FROM latest.scores") == [(0,)]
+    assert _rows(bench, f"SELECT count(*) {words.split(': ')[1]}") == [(3,)]
+    for sql in ("FROM scores", "FROM latest.sentences", "FROM latest.rejects", "SELECT 1"):
+        assert _warnings(bench, sql) == ([], 0)
+    _record(bench)
+    assert _warnings(bench, "FROM latest.scores") == ([], 0)
+
+
+def test_only_the_rows_a_question_asks_for_are_missed(two_runs):
+    """A damaged artefact is warned of whatever is asked; it is a gap in the answers that would be made from it."""
+    bench, (old, outcomes), _ = two_runs
+    outcomes[1].artefact.path("scores").unlink()
+    for sql, gaps in [("FROM scores", 1), ("FROM latest.scores", 0), ("FROM sentences", 0), ("SELECT 1", 0)]:
+        warnings, count = _warnings(bench, sql)
+        assert (len(warnings), count) == (1, gaps)
+        assert warnings[0].startswith(f"stage second of run {old.run_id} is left out")
+
+
+def test_control_characters_do_not_reach_the_screen(bench):
+    """A table shows them escaped, in cells, lists and names of columns; files have them as they are."""
+    sql = "SELECT 'a' || chr(27) || '[2J' || chr(0) || chr(155) || chr(127) || 'é' AS \"x\x1by\""
+    shown = io.StringIO()
+    print_table(execute(connect(bench.workspace), sql), Console(file=shown, width=80))
+    assert r"a\x1b[2J\x00\x9b\x7fé" in shown.getvalue()
+    assert r"x\x1by" in shown.getvalue()
+    assert as_text(execute(connect(bench.workspace), sql), "csv") == "x\x1by\na\x1b[2J\x00\x9b\x7fé"
+
+
+def _conversation(bench, monkeypatch, capsys, text):
+    """Return what the prompt answers on a pipe in JSON, and the errors it says before it ends."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    try:
+        converse(bench.workspace.root, "json")
+        last = []
+    except QueryError as error:
+        last = [str(error)]
+    out, err = capsys.readouterr()
+    answers = [] if not out else json.loads("[" + out.strip().replace("\n]\n[", "\n],\n[") + "]")
+    return answers, [json.loads(line)["error"] for line in err.splitlines()] + last
+
+
+def test_prompt_answers_every_statement_of_a_line(bench, monkeypatch, capsys):
+    """Statements end with semicolons, but for those in strings, names and comments; empty ones are none."""
+    text = (
+        "SELECT 'é;' AS a; SELECT 2 AS \"b;\" -- not here;\n, 3 AS c;; ;\n\n-- nothing;\nSELECT 4 AS d;SELECT\n5 AS e\n"
+    )
+    assert _conversation(bench, monkeypatch, capsys, text) == (
+        [[{"a": "é;"}], [{"b;": 2, "c": 3}], [{"d": 4}], [{"e": 5}]],
+        [],
+    )
+
+
+def test_prompt_says_each_error_by_itself(bench, monkeypatch, capsys):
+    """An unknown command, and a wrong statement before a right one on its line, spoil nothing; each is JSON."""
+    answers, errors = _conversation(
+        bench, monkeypatch, capsys, "SELECT 1 AS a;\n\n.tables\nSELEC; SELECT 2 AS b;\n\n.quit\nSELECT 3 AS c;"
+    )
+    assert answers == [[{"a": 1}], [{"b": 2}]]
+    assert errors[0].startswith("There is no command .tables.")
+    assert [error.split(":")[0] for error in errors[1:]] == ["Parser Error", "A query failed, see above."]
