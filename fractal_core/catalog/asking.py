@@ -13,18 +13,19 @@ from fractal_core.catalog.interrupting import heeding_interrupts
 from fractal_core.catalog.query import execute
 from fractal_core.catalog.rendering import Format, as_text, print_table, write_parquet
 from fractal_core.errors import UsageError
-from fractal_core.store.outside import check_outside
+from fractal_core.store.outside import check_free, check_outside
 from fractal_core.store.workspace import open_workspace
 
 
-def ask(workspace: Path, sql: str, form: str, output: Path | None) -> bool:
+def ask(workspace: Path, sql: str, form: str, output: Path | None, *, force: bool = False) -> bool:
     """Execute a query and print or write its result; return whether it has all rows, none left out as damaged.
 
     Raises:
         QueryError: if the query is wrong or not allowed, or the file cannot be written.
         StoreError: if there is no workspace.
         KeyboardInterrupt: if Ctrl-C was pressed meanwhile.
-        UsageError: if the format is unknown, or Parquet is to be printed.
+        UsageError: if the format is unknown, Parquet is to be printed, or the file is not to be written: it is in the
+            workspace, or there already and `force` is not given.
     """
     if form not in get_args(Format):
         raise UsageError(f"--format {form} is unknown; it is one of {', '.join(get_args(Format))}.")
@@ -33,6 +34,7 @@ def ask(workspace: Path, sql: str, form: str, output: Path | None) -> bool:
     store = open_workspace(workspace, create=False)
     if output is not None:
         check_outside(store, output)
+        check_free(output, force=force)
     gaps: list[bool] = []
     connection = connect(store, _warn, sql=sql, on_gap=lambda: gaps.append(True))
     with heeding_interrupts(connection):

@@ -24,6 +24,7 @@ def query(
     sql: Annotated[str, typer.Argument(help="One SELECT; - reads it from standard input.", show_default=False)],
     form: Annotated[str, typer.Option("--format", "-f", help="table, csv, json or parquet.")] = "table",
     file: Annotated[Path | None, typer.Option("--output", "-o", help="Write here instead of to the screen.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
     debug: Debug = False,
@@ -34,7 +35,7 @@ def query(
     del debug
     text = sys.stdin.read() if sql == "-" else sql
     with interruptible():
-        whole = ask(workspace, text, "json" if as_json else form, file)
+        whole = ask(workspace, text, "json" if as_json else form, file, force=force)
     _leave(whole)
 
 

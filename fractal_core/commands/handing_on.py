@@ -80,6 +80,7 @@ def report(
     run_id: RunId = None,
     responses: Annotated[int, typer.Option("--responses", min=1, help="Most responses to list.")] = 10_000,
     settings: Settings = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is no earlier report.")] = False,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
     debug: Debug = False,
@@ -89,7 +90,7 @@ def report(
 
     del debug
     with interruptible():
-        written = write_report(workspace, config, settings or (), run_id, file, responses)
+        written = write_report(workspace, config, settings or (), run_id, file, responses, force=force)
     words = f"Wrote {written.report}: {written.listed:,} of {written.responses:,} responses of run {written.run_id}"
     Output(as_json).say(written.__dict__, words)
 
@@ -142,8 +143,11 @@ def convert(
     """Make input for fractal from the files of a known data set."""
     from fractal_core.convert.converting import convert as convert_files
     from fractal_core.convert.converting import in_words
+    from fractal_core.store.outside import check_outside
+    from fractal_core.store.workspace import Workspace
 
-    del workspace, debug
+    del debug
+    check_outside(Workspace(workspace), file)
     output = Output(as_json)
     total = sum(path.stat().st_size for path in files if path.is_file())
     with interruptible(), output.reporter().progress("convert", total) as progress:

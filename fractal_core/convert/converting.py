@@ -12,6 +12,7 @@ from fractal_core.appearing import appearing
 from fractal_core.convert.formats import FORMATS, Format
 from fractal_core.convert.records import Bad, Row, bad
 from fractal_core.errors import InputError, StoreError, UsageError
+from fractal_core.store.outside import check_free
 from fractal_core.text.records import Fault, shown
 
 _SHOWN = 3
@@ -105,12 +106,9 @@ def _check(files: Sequence[Path], output: Path, force: bool) -> None:
     for file in files:
         if not file.is_file():
             raise InputError(f"There is no file {file}.")
-        if output.exists() and file.samefile(output):
-            raise UsageError(f"--output {output} is one of the files to convert; name another.")
     if output.suffix != ".jsonl":
         raise UsageError(f"--output {output} has JSON lines; give it a name that ends in .jsonl.")
-    if output.exists() and not force:
-        raise UsageError(f"--output {output} exists already; name another, or replace it with --force.")
+    check_free(output, force=force, read=files)
 
 
 def _line(row: Row, seen: set[str]) -> bytes | Bad:

@@ -20,7 +20,7 @@ from fractal_core.report.numbers import read_numbers
 from fractal_core.report.page import render
 from fractal_core.report.texts import LONGEST, text_sizes
 from fractal_core.results import find_results
-from fractal_core.store.outside import check_outside
+from fractal_core.store.outside import check_free, check_outside
 from fractal_core.store.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # The last stage without which there is nothing to say of sentences.
 _NEEDED = "pseudolabel"
+# The head of a report, up to its style, is shorter.
+_HEAD_BYTES = 16_384
 _STRIKING = ("score and response label are furthest apart", "pseudo-labels and scores are furthest apart")
 
 
@@ -44,7 +46,14 @@ class Written:
 
 
 def write_report(
-    workspace: Path, config: Path, settings: Sequence[str], run_id: str | None, output: Path | None, limit: int
+    workspace: Path,
+    config: Path,
+    settings: Sequence[str],
+    run_id: str | None,
+    output: Path | None,
+    limit: int,
+    *,
+    force: bool = False,
 ) -> Written:
     """Write the report of a run as one HTML file; the file appears only when it is complete.
 
@@ -55,16 +64,17 @@ def write_report(
         run_id: None for the newest run of the configuration as it is now.
         output: None for fractal-report-RUN.html in the current folder.
         limit: most responses to list, at least 1.
+        force: whether to replace a file that is no earlier report.
 
     Raises:
-        UsageError: if there is no such run, or the file cannot be written.
+        UsageError: if there is no such run, or the file cannot be written, or is not to be.
         StoreError: if there is no workspace, the results are not there or stale, or an artefact is damaged.
     """
     store = open_workspace(workspace, create=False)
-    if output is not None:
-        check_outside(store, output)
     results = find_results(store, config, settings, run_id, until=_NEEDED)
     path = output or Path(f"fractal-report-{results.record.run_id}.html")
+    check_outside(store, path)
+    check_free(path, force=force, read=[config], ours=_is_report)
     page, listed = make_report(results, limit)
     content = page.encode()
     _put(path, content)
@@ -86,6 +96,16 @@ def make_report(results: Results, limit: int) -> tuple[str, int]:
         "longest": LONGEST,
     }
     return render(values, data), len(choice.rows)
+
+
+def _is_report(path: Path) -> bool:
+    """Tell whether a file begins as template report.html does."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+    except OSError:
+        return False
+    return head.startswith(b"<!doctype html>") and b", fractal report</title>" in head
 
 
 def _put(path: Path, content: bytes) -> None:

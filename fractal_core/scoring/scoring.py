@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from fractal_core.errors import InputError, UsageError
+from fractal_core.errors import InputError
 from fractal_core.runtime import make_runtime
 from fractal_core.scoring.dealing import labelled
 from fractal_core.scoring.incoming import incoming
 from fractal_core.scoring.outgoing import keeping, writing
 from fractal_core.scoring.trained import load_trained
+from fractal_core.store.outside import check_free
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,7 @@ def score_files(
         StoreError: if a file of the run is damaged, or the output cannot be written.
     """
     if output is not None:
-        _check(output, files or (), force)
+        check_free(output, force=force, read=files or ())
     trained = load_trained(results)
     runtime = make_runtime(results.config.runtime, reporter)
     counts, reasons = Counter[str](), Counter[str]()
@@ -103,13 +104,6 @@ def in_words(said: dict[str, Any]) -> str:
             "sentence_index do not tell the sentences apart."
         )
     return words
-
-
-def _check(output: Path, files: Sequence[Path], force: bool) -> None:
-    if output.exists() and any(output.samefile(file) for file in files):
-        raise UsageError(f"--output {output} is one of the files to score; name another.")
-    if output.exists() and not force:
-        raise UsageError(f"--output {output} exists already; name another, or replace it with --force.")
 
 
 def _in_words(reasons: Counter[str]) -> str:

@@ -139,6 +139,25 @@ def test_files_that_cannot_be_written(run, monkeypatch, place, words):
     assert not (runner.folder / place).exists()
 
 
+def test_only_reports_are_replaced(run, tmp_path):
+    """A file that is no earlier report stays, unless it is to be replaced by force; the configuration stays anyway."""
+    runner, whole = run
+    page, other = tmp_path / "report.html", tmp_path / "page.html"
+    write_quick(runner, whole.run_id, page, 10)
+    first = page.read_bytes()
+    write_quick(runner, whole.run_id, page, 1)
+    assert page.read_bytes() != first
+    other.write_text("<!doctype html>\n<title>My own</title>\n")
+    with pytest.raises(UsageError, match="exists already"):
+        write_quick(runner, whole.run_id, other, 10)
+    assert "My own" in other.read_text()
+    arguments = (runner.workspace.root, runner.folder / "fractal.toml", QUICK, whole.run_id)
+    write_report(*arguments, other, 10, force=True)
+    assert other.read_bytes() == first
+    with pytest.raises(UsageError, match="one of the files that are read"):
+        write_report(*arguments, runner.folder / "fractal.toml", 10, force=True)
+
+
 @pytest.mark.parametrize(("stage", "name"), [("train", "history.parquet"), ("pseudolabel", "pseudolabels")])
 def test_damage_is_said(run, tmp_path, stage, name):
     """A flipped byte in a file or a table of the run ends in a sentence that names it, not in wrong figures."""

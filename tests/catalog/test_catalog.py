@@ -8,12 +8,15 @@ import json
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from fractal_core.catalog.asking import ask
 from fractal_core.catalog.connection import connect
 from fractal_core.catalog.prompt import converse
 from fractal_core.catalog.query import execute
 from fractal_core.catalog.rendering import as_text, print_table, write_parquet
-from fractal_core.errors import QueryError
+from fractal_core.cli import app
+from fractal_core.errors import QueryError, UsageError
 from fractal_core.store.runs import StageRecord, finished, new_run, save_run
 from fractal_core.tables import RUNS, STAGES, TABLES
 
@@ -260,3 +263,28 @@ def test_prompt_says_each_error_by_itself(bench, monkeypatch, capsys):
     assert answers == [[{"a": 1}], [{"b": 2}]]
     assert errors[0].startswith("There is no command .tables.")
     assert [error.split(":")[0] for error in errors[1:]] == ["Parser Error", "A query failed, see above."]
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "table", "parquet"])
+def test_a_file_is_replaced_by_force_alone(bench, tmp_path, form):
+    """An answer is written over nothing that is there already, unless that is asked for."""
+    path = tmp_path / "answer"
+    ask(bench.workspace.root, "SELECT 1 AS a", form, path)
+    first = path.read_bytes()
+    with pytest.raises(UsageError, match="exists already; name another, or replace it with --force"):
+        ask(bench.workspace.root, "SELECT 22 AS a", form, path)
+    assert path.read_bytes() == first
+    ask(bench.workspace.root, "SELECT 22 AS a", form, path, force=True)
+    assert path.read_bytes() != first
+
+
+def test_nothing_in_the_workspace_is_replaced(bench):
+    """Not even by force, whichever command it is."""
+    root = bench.workspace.root
+    victim = root / "workspace.json"
+    before = victim.read_bytes()
+    for words in (["query", "SELECT 1"], ["convert", "prm800k", str(bench.source)]):
+        result = CliRunner().invoke(app, [*words, "--output", str(victim), "--force", "--workspace", str(root)])
+        assert isinstance(result.exception, UsageError)
+        assert "lies in the workspace" in str(result.exception)
+    assert victim.read_bytes() == before

@@ -136,7 +136,7 @@ def test_same_bytes(tmp_path):
     [
         ("prm", ["phase2.jsonl"], "rows.jsonl", UsageError, "no format prm; known are prm800k, "),
         ("prm800k", ["nowhere.jsonl"], "rows.jsonl", InputError, "no file .*nowhere.jsonl"),
-        ("prm800k", ["phase2.jsonl"], "phase2.jsonl", UsageError, "one of the files to convert"),
+        ("prm800k", ["phase2.jsonl"], "phase2.jsonl", UsageError, "one of the files that are read"),
         ("prm800k", ["phase2.jsonl"], "taken.jsonl", UsageError, "exists already"),
         ("prm800k", ["phase2.jsonl"], "rows.csv", UsageError, "ends in .jsonl"),
         ("prm800k", ["phase2.jsonl"], "no/folder/rows.jsonl", StoreError, "cannot be written"),
