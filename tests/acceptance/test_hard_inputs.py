@@ -113,7 +113,7 @@ def test_fewer_groups_than_folds(run_rows):
     ("change", "words"),
     [
         (lambda rows: [r.update(response_label=1) for r in rows], ["same", "1"]),
-        (lambda rows: [r.update(response_label=3) for r in rows], ["max_reject_fraction", "label"]),
+        (lambda rows: [r.update(response_label=3) for r in rows], ["label outside its range", "label_kind"]),
         (lambda rows: [r.update(response_label=None) for r in rows], ["label"]),
         (lambda rows: rows.clear(), ["no rows"]),
         (lambda rows: [r.pop("response") for r in rows], ["input.columns", "response"]),
