@@ -7,6 +7,7 @@ Imports under `if TYPE_CHECKING:` cannot change what a stage computes and are no
 from __future__ import annotations
 
 import ast
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fractal_core.store.canonical import digest
 
 PACKAGE = "fractal_core"
 _ROOT = Path(__file__).resolve().parent.parent
+_TRIES = 10
 
 
 def code_digests(module: str, root: Path = _ROOT) -> dict[str, str]:
@@ -53,10 +55,23 @@ def _source(module: str, root: Path) -> Path | None:
 
 @lru_cache(maxsize=4096)
 def _analyse(source: Path, module: str, _modified: int) -> tuple[str, tuple[str, ...]]:
-    tree = ast.parse(source.read_text(encoding="utf-8"), filename=str(source))
+    tree = _parse(source)
     reached = tuple(_imports(tree, module, is_package=source.name == "__init__.py"))
     _strip(tree)
     return digest(ast.dump(tree).encode()), reached
+
+
+def _parse(source: Path) -> ast.Module:
+    """Parse a module; again, if another thread parsed one meanwhile.
+
+    CPython 3.11 counts the depth of all trees that are being made together. If the collector of garbage lets another
+    thread on in the middle of one, both may end with "AST constructor recursion depth mismatch".
+    """
+    text = source.read_text(encoding="utf-8")
+    for _ in range(_TRIES - 1):
+        with suppress(SystemError):
+            return ast.parse(text, filename=str(source))
+    return ast.parse(text, filename=str(source))
 
 
 def _imports(tree: ast.Module, module: str, *, is_package: bool) -> list[str]:

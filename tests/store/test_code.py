@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import threading
+
 import pytest
 
+from fractal_core.store import code
 from fractal_core.store.code import code_digests
 
 HELPER = '"""Doc."""\n\n\ndef double(x: int) -> int:\n    """Twice."""\n    return 2 * x  # twice\n'
@@ -89,3 +94,40 @@ def test_unknown_module():
     """A stage that is not in the package is an error, not an empty digest."""
     with pytest.raises(ModuleNotFoundError, match="nowhere"):
         code_digests("fractal_core.nowhere")
+
+
+def test_threads_that_parse_at_the_same_time(package, monkeypatch):
+    """Garbage collected in the middle of a tree lets other threads on; everybody finds the same digests."""
+    expected = code_digests("fractal_core.stage", package)
+    monkeypatch.setattr(code, "_analyse", code._analyse.__wrapped__)
+    faults, found = [], []
+
+    def let_others_on(phase, info):
+        for _ in range(200):
+            pass
+
+    def parse(depth):
+        if depth:
+            parse(depth - 1)
+            return
+        try:
+            found.extend(code_digests("fractal_core.stage", package) == expected for _ in range(30))
+        except SystemError as fault:
+            faults.append(fault)
+
+    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
+    gc.callbacks.append(let_others_on)
+    gc.set_threshold(5, 2, 2)
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=parse, args=(20 * number,)) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        gc.callbacks.remove(let_others_on)
+        gc.set_threshold(*threshold)
+        sys.setswitchinterval(interval)
+    assert faults == []
+    assert found == [True] * 90
