@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-import sys
-import threading
+import ast
 
 import pytest
 
@@ -96,38 +94,17 @@ def test_unknown_module():
         code_digests("fractal_core.nowhere")
 
 
-def test_threads_that_parse_at_the_same_time(package, monkeypatch):
-    """Garbage collected in the middle of a tree lets other threads on; everybody finds the same digests."""
+def test_parsed_again_if_another_thread_came_between(package, monkeypatch):
+    """What CPython 3.11 says of two trees that are made at the same time is no reason to fail."""
     expected = code_digests("fractal_core.stage", package)
     monkeypatch.setattr(code, "_analyse", code._analyse.__wrapped__)
-    faults, found = [], []
+    parse, faults = ast.parse, iter([True, True, False, True])
 
-    def let_others_on(phase, info):
-        for _ in range(200):
-            pass
+    def interrupted(*arguments, **options):
+        if next(faults, False):
+            raise SystemError("AST constructor recursion depth mismatch (before=57, after=74)")
+        return parse(*arguments, **options)
 
-    def parse(depth):
-        if depth:
-            parse(depth - 1)
-            return
-        try:
-            found.extend(code_digests("fractal_core.stage", package) == expected for _ in range(30))
-        except SystemError as fault:
-            faults.append(fault)
-
-    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
-    gc.callbacks.append(let_others_on)
-    gc.set_threshold(5, 2, 2)
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [threading.Thread(target=parse, args=(20 * number,)) for number in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        gc.callbacks.remove(let_others_on)
-        gc.set_threshold(*threshold)
-        sys.setswitchinterval(interval)
-    assert faults == []
-    assert found == [True] * 90
+    monkeypatch.setattr(ast, "parse", interrupted)
+    assert code_digests("fractal_core.stage", package) == expected
+    assert next(faults, None) is None
