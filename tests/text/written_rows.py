@@ -12,6 +12,15 @@ import pyarrow.parquet as pq
 
 Row = dict[str, Any]
 
+# Rows that a run takes, and one that it takes too, to be changed into one that it does not.
+GOOD: list[Row] = [{"id": f"good{i}", "response": "One. Two.", "response_label": i % 2} for i in range(4)]
+BASE: Row = {"id": "bad", "response": "One. Two.", "response_label": 1}
+
+
+def lines(rows: list[Any]) -> bytes:
+    """Return rows as JSONL."""
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
 
 def simple(count: int, **more: Any) -> list[Row]:
     """Return plain rows with both labels."""
