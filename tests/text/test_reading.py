@@ -1,21 +1,16 @@
-"""Tests of the stage `read`: formats, order, splits and what stops a run."""
+"""Stage `read`: the formats of the input, and the order of what comes out."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
 import random
 from collections.abc import Callable
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from written_rows import simple, write
 
 from fractal_core.tables import REJECTS, RESPONSES
 from fractal_core.text import gathered, spool
@@ -81,55 +76,9 @@ EXPECTED = [
 ]
 
 
-def cell(value: object) -> str:
-    """Write a value as a CSV cell."""
-    if value is None:
-        return ""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
-
-
-def jsonl(rows: list[dict[str, Any]], end: str = "\n") -> bytes:
-    """Return rows as JSONL."""
-    return "".join(json.dumps(row, ensure_ascii=False) + end for row in rows).encode()
-
-
-def table(rows: list[dict[str, Any]]) -> pa.Table:
-    """Return rows as an Arrow table."""
-    return pa.Table.from_pylist(rows)
-
-
-def write(path: Path, rows: list[dict[str, Any]], mark: bytes = b"", end: str = "\n") -> Path:
-    """Write rows in the format that the suffix says."""
-    name = path.name.removesuffix(".gz")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if name.endswith(".parquet"):
-        pq.write_table(table(rows), path, row_group_size=3)
-    elif name.endswith(".stream.arrow"):
-        with pa.ipc.new_stream(path, table(rows).schema) as stream:
-            stream.write_table(table(rows), max_chunksize=3)
-    elif name.endswith(".arrow"):
-        with pa.ipc.new_file(path, table(rows).schema) as file:
-            file.write_table(table(rows), max_chunksize=3)
-    elif name.endswith(("jsonl", "ndjson")):
-        raw = mark + jsonl(rows, end)
-        path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
-    else:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "wt", encoding="utf-8", newline="") as file:
-            file.write(mark.decode())
-            writer = csv.writer(file, delimiter="\t" if "tsv" in name else ",", lineterminator=end)
-            writer.writerow(rows[0])
-            writer.writerows([cell(value) for value in row.values()] for row in rows)
-    return path
-
-
 def content(result: Any) -> list[tuple[Any, ...]]:
     """Return the responses without source and line, and without what only some inputs have."""
     return [tuple(row.values())[:9] for row in result.rows("responses")]
-
-
-def simple(count: int, **more: Any) -> list[dict[str, Any]]:
-    """Return plain rows with both labels."""
-    return [{"id": f"r{i:04}", "response": f"Text {i}.", "response_label": i % 2, **more} for i in range(count)]
 
 
 def test_schemas_are_the_declared_ones() -> None:
@@ -268,60 +217,6 @@ def test_small_spools_change_nothing(tmp_path: Path, read_files: Read, monkeypat
     assert [rows.num_rows for rows in parts.written["responses"]] == [11] * 9 + [1]
     assert parts.table("responses").equals(whole.table("responses"))
     assert parts.table("rejects").equals(whole.table("rejects"))
-
-
-def test_splits_by_group(tmp_path: Path, read_files: Read) -> None:
-    """Without a split, groups are dealt whole, in about the asked shares, and another seed deals them anew."""
-    rows = simple(1_500)
-    for i, row in enumerate(rows):
-        row["query"] = f"question {i // 3}"
-    path = write(tmp_path / "x.jsonl", rows)
-    found = {}
-    for seed in (0, 1):
-        responses = read_files(path, dev_fraction=0.2, test_fraction=0.1, seed=seed).rows("responses")
-        found[seed] = [row["split"] for row in responses]
-        assert all(len(set(found[seed][i : i + 3])) == 1 for i in range(0, 1_500, 3))
-        assert abs(found[seed].count("dev") / 1_500 - 0.2) < 0.06
-        assert abs(found[seed].count("test") / 1_500 - 0.1) < 0.05
-    assert found[0] != found[1]
-
-
-def test_file_names_say_the_split(tmp_path: Path, read_files: Read) -> None:
-    """train.jsonl and test.jsonl say the split of their rows, but a row's own split has precedence."""
-    rows = simple(9)
-    rows[8]["split"] = "dev"
-    write(tmp_path / "train.jsonl", rows[:6])
-    write(tmp_path / "test.jsonl.gz", rows[6:])
-    result = read_files(tmp_path / "train.jsonl", tmp_path / "test.jsonl.gz")
-    splits = {row["response_id"]: row["split"] for row in result.rows("responses")}
-    assert [splits[str(row["id"])] for row in rows] == ["train"] * 6 + ["test"] * 2 + ["dev"]
-
-
-def test_given_splits_are_kept(tmp_path: Path, read_files: Read) -> None:
-    """Given splits win, in any of their names; only rows without one are dealt."""
-    names = ["train", "Dev", "val", "valid", "validation", " test ", "", None]
-    rows = [{**row, "split": name} for row, name in zip(simple(8), names, strict=True)]
-    rows += [{**row, "id": f"t{row['id']}", "split": "train"} for row in simple(2)]
-    found = [row[5] for row in content(read_files(write(tmp_path / "x.jsonl", rows), test_fraction=1.0))]
-    assert found == ["train", "dev", "dev", "dev", "dev", "test", "test", "test", "train", "train"]
-
-
-@pytest.mark.parametrize(
-    ("row", "group"),
-    [
-        ({"group": "g", "query": "q", "context": "c"}, "g"),
-        ({"group": 7, "query": "q"}, "7"),
-        ({"group": " ", "query": "q", "context": "c"}, "q"),
-        ({"query": "", "context": ["c", "d"]}, "c\nd"),
-        ({"query": None, "context": []}, "r0000"),
-        ({"query": "q" * 64}, "q" * 64),
-        ({"query": "q" * 65}, blake2b(b"q" * 65, digest_size=8).hexdigest()),
-    ],
-)
-def test_group(row: dict[str, Any], group: str, tmp_path: Path, read_files: Read) -> None:
-    """The group is the column, else the query, the context or the id; a long one is hashed."""
-    rows = [simple(1)[0] | row, *simple(3)[1:]]
-    assert content(read_files(write(tmp_path / "x.jsonl", rows)))[0][6] == group
 
 
 def test_sources_in_folders(tmp_path: Path, read_files: Read) -> None:

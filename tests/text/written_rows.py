@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,44 @@ def simple(count: int, **more: Any) -> list[Row]:
     return [{"id": f"r{i:03}", "response": f"Text {i}.", "response_label": i % 2, **more} for i in range(count)]
 
 
-def write(path: Path, rows: list[Row]) -> Path:
-    """Write rows in the format of the suffix; a row that is text is a damaged line."""
+def cell(value: object) -> str:
+    """Write a value as a CSV cell."""
+    if value is None:
+        return ""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
+
+
+def jsonl(rows: list[Any], end: str = "\n") -> bytes:
+    """Return rows as JSONL."""
+    return "".join(
+        (row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)) + end for row in rows
+    ).encode()
+
+
+def table(rows: list[Any]) -> pa.Table:
+    """Return rows as an Arrow table."""
+    return pa.Table.from_pylist(rows)
+
+
+def write(path: Path, rows: list[Any], mark: bytes = b"", end: str = "\n") -> Path:
+    """Write rows in the format that the suffix says; a row that is text is a damaged line."""
+    name = path.name.removesuffix(".gz")
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(rows), path)
-    elif path.suffix == ".csv":
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(rows[0])
-            writer.writerows([json.dumps(v) if isinstance(v, list) else v for v in row.values()] for row in rows)
+    if name.endswith(".parquet"):
+        pq.write_table(table(rows), path, row_group_size=3)
+    elif name.endswith(".stream.arrow"):
+        with pa.ipc.new_stream(path, table(rows).schema) as stream:
+            stream.write_table(table(rows), max_chunksize=3)
+    elif name.endswith(".arrow"):
+        with pa.ipc.new_file(path, table(rows).schema) as file:
+            file.write_table(table(rows), max_chunksize=3)
+    elif name.endswith(("jsonl", "ndjson")):
+        raw = mark + jsonl(rows, end)
+        path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
     else:
-        path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+        with (gzip.open if path.suffix == ".gz" else open)(path, "wt", encoding="utf-8", newline="") as file:
+            file.write(mark.decode())
+            writer = csv.writer(file, delimiter="\t" if "tsv" in name else ",", lineterminator=end)
+            writer.writerow(rows[0])
+            writer.writerows([cell(value) for value in row.values()] for row in rows)
     return path
