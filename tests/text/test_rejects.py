@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from written_rows import BASE, GOOD, lines
+from written_rows import BASE, GOOD, jsonl
 
 from fractal_core.text.rows import ARRAY
 
@@ -89,7 +89,7 @@ def reject(read_files: Read, path: Path, **options: Any) -> dict[str, Any]:
 def test_bad_values(change: dict[str, Any], reason: str, detail: str, tmp_path: Path, read_files: Read) -> None:
     """A fault in a value rejects its row only, with fixed words and the value in question."""
     path = tmp_path / "x.jsonl"
-    raw = lines([*GOOD, BASE | change])
+    raw = jsonl([*GOOD, BASE | change])
     path.write_bytes(raw)
     found = reject(read_files, path)
     assert (found["line"], found["reason"]) == (5, reason)
@@ -114,7 +114,7 @@ def test_bad_values(change: dict[str, Any], reason: str, detail: str, tmp_path: 
 def test_bad_lines(line: bytes, reason: str, detail: str, end: bytes, tmp_path: Path, read_files: Read) -> None:
     """A line that is no JSON object, or not UTF-8, is rejected alone; blank lines are no rows."""
     path = tmp_path / "x.jsonl"
-    path.write_bytes(lines(GOOD[:2]) + b"\n  \n" + line + end + lines(GOOD[2:]))
+    path.write_bytes(jsonl(GOOD[:2]) + b"\n  \n" + line + end + jsonl(GOOD[2:]))
     found = reject(read_files, path)
     assert (found["line"], found["reason"]) == (5, reason)
     assert detail in found["detail"]
@@ -167,15 +167,15 @@ def test_parquet_that_is_not_utf8(tmp_path: Path, read_files: Read) -> None:
 def test_raw_is_cut(tmp_path: Path, read_files: Read) -> None:
     """The raw row is kept up to 10,000 characters."""
     path = tmp_path / "x.jsonl"
-    path.write_bytes(lines([*GOOD, BASE | {"response_label": 7, "response": "é" * 20_000}]))
+    path.write_bytes(jsonl([*GOOD, BASE | {"response_label": 7, "response": "é" * 20_000}]))
     assert len(reject(read_files, path)["raw"]) == 10_000
 
 
 def test_duplicates_over_files(tmp_path: Path, read_files: Read) -> None:
     """One valid row keeps the id, the first of its file, wherever the files stand in the list."""
-    (tmp_path / "a.jsonl").write_bytes(lines([BASE | {"id": "twice", "response_label": 9}, *GOOD]))
-    (tmp_path / "b.jsonl").write_bytes(lines([BASE | {"id": "twice", "response": "From b."}]))
-    (tmp_path / "c.jsonl").write_bytes(lines([BASE | {"id": "twice"}, BASE | {"id": "twice"}]))
+    (tmp_path / "a.jsonl").write_bytes(jsonl([BASE | {"id": "twice", "response_label": 9}, *GOOD]))
+    (tmp_path / "b.jsonl").write_bytes(jsonl([BASE | {"id": "twice", "response": "From b."}]))
+    (tmp_path / "c.jsonl").write_bytes(jsonl([BASE | {"id": "twice"}, BASE | {"id": "twice"}]))
     files = [tmp_path / name for name in ("c.jsonl", "a.jsonl", "b.jsonl")]
     result = read_files(files=files)
     assert [row["response"] for row in result.rows("responses")][-1] == BASE["response"]

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from written_rows import BASE, GOOD, lines
+from written_rows import BASE, GOOD, jsonl
 
 from fractal_core.errors import InputError
 from fractal_core.text.rows import ARRAY
@@ -46,7 +46,7 @@ def test_missing_column(name: str, row: dict[str, Any], message: str, tmp_path: 
     """A column that no row has stops the run, with the nearest one and the key to set."""
     path = tmp_path / name
     if name == "x.jsonl":
-        path.write_bytes(lines([row, row]))
+        path.write_bytes(jsonl([row, row]))
     elif name == "x.csv":
         path.write_text(",".join(row) + "\n" + ",".join(map(str, row.values())) + "\n")
     else:
@@ -79,7 +79,7 @@ def test_a_column_with_a_role_is_no_suggestion(
 ) -> None:
     """A column that the configuration uses for something else, as the list of sentence labels, is not suggested."""
     path = tmp_path / "x.jsonl"
-    path.write_bytes(lines([{"id": "a", "response": "One. Two.", **row}] * 2))
+    path.write_bytes(jsonl([{"id": "a", "response": "One. Two.", **row}] * 2))
     message = error(read_files, path, columns=columns)
     if suggested is None:
         assert 'if another one holds it, write [input.columns] response_label = "..."' in message
@@ -94,14 +94,14 @@ def test_a_file_that_fractal_wrote_is_no_input(tmp_path: Path, read_files: Read)
     pq.write_table(pa.table(labels), tmp_path / "old" / "labels.parquet")
     columns = {"id": "response_id", "response": "text", "response_label": "pseudolabel"}
     assert len(read_files(tmp_path, columns=columns).rows("responses")) == 2
-    (tmp_path / "x.jsonl").write_bytes(lines(GOOD))
+    (tmp_path / "x.jsonl").write_bytes(jsonl(GOOD))
     assert "old/labels.parquet is a file of labels that fractal has written" in error(read_files, tmp_path)
 
 
 def test_column_in_some_rows(tmp_path: Path, read_files: Read) -> None:
     """A column that one row has is there; the other rows are unlabelled."""
     path = tmp_path / "x.jsonl"
-    path.write_bytes(lines([{"id": "u", "response": "One."}, *GOOD]))
+    path.write_bytes(jsonl([{"id": "u", "response": "One."}, *GOOD]))
     assert read_files(path).rows("responses")[-1]["label"] is None
 
 
@@ -115,7 +115,7 @@ def test_too_many_rejects(tmp_path: Path, read_files: Read) -> None:
     """Past the allowed share the run stops, naming the three commonest reasons, each with the first row."""
     bad = [BASE | {"id": None}] * 3 + [BASE | {"response": ""}] * 2 + [GOOD[0]] * 2 + [BASE | {"id": "w", "split": "x"}]
     path = tmp_path / "x.jsonl"
-    path.write_bytes(lines(GOOD + bad))
+    path.write_bytes(jsonl(GOOD + bad))
     message = error(read_files, path, max_reject_fraction=0.5)
     assert message == (
         "Too many bad rows, 8 of 12 (66.7%, allowed are 50.0%): missing id (3, first at x.jsonl:5: id = None); "
@@ -138,7 +138,7 @@ def test_a_json_array(tmp_path: Path, read_files: Read) -> None:
 def test_labels_of_another_kind(bad: dict[str, Any], tmp_path: Path, read_files: Read) -> None:
     """Where most bad rows have labels outside their range, the message asks what the labels are."""
     path = tmp_path / "x.jsonl"
-    path.write_bytes(lines(GOOD + [BASE | {"id": f"b{number}", "response": "One."} | bad for number in range(2)]))
+    path.write_bytes(jsonl(GOOD + [BASE | {"id": f"b{number}", "response": "One."} | bad for number in range(2)]))
     message = error(read_files, path, max_reject_fraction=0.05)
     assert 'say what they are: [input] label_kind = "ordinal" with grades = the highest one, "real", or' in message
     assert "max_reject_fraction" not in message
@@ -164,21 +164,21 @@ def test_empty_input(name: str, tmp_path: Path, read_files: Read) -> None:
 def test_nothing_to_learn(labels: list[Any], aggregation: str, message: str, tmp_path: Path, read_files: Read) -> None:
     """Labels that are missing or all the same stop the run."""
     path = tmp_path / "x.jsonl"
-    path.write_bytes(lines([BASE | {"id": str(i), "response_label": label} for i, label in enumerate(labels)]))
+    path.write_bytes(jsonl([BASE | {"id": str(i), "response_label": label} for i, label in enumerate(labels)]))
     assert re.search(message, error(read_files, path, aggregation=aggregation))
 
 
 def test_labels_outside_train_do_not_count(tmp_path: Path, read_files: Read) -> None:
     """What is learned from is train: other labels elsewhere do not help."""
     path = tmp_path / "x.jsonl"
-    path.write_bytes(lines([{**row, "split": "train" if row["response_label"] else "dev"} for row in GOOD]))
+    path.write_bytes(jsonl([{**row, "split": "train" if row["response_label"] else "dev"} for row in GOOD]))
     assert "Every labelled response in train (2) has the same label, 1" in error(read_files, path)
-    path.write_bytes(lines([{**row, "split": "test"} for row in GOOD]))
+    path.write_bytes(jsonl([{**row, "split": "test"} for row in GOOD]))
     assert "No labelled response (of 4) is in train" in error(read_files, path)
 
 
 @pytest.mark.parametrize("name", ["x.jsonl.gz", "x.parquet", "x.arrow"])
 def test_damaged_file(name: str, tmp_path: Path, read_files: Read) -> None:
     """A file cut short stops the run, naming the file."""
-    (tmp_path / name).write_bytes(gzip.compress(lines(GOOD * 50))[:60])
+    (tmp_path / name).write_bytes(gzip.compress(jsonl(GOOD * 50))[:60])
     assert re.search(rf"{re.escape(str(tmp_path / name))} cannot be read as ", error(read_files, tmp_path / name))

@@ -18,11 +18,6 @@ GOOD: list[Row] = [{"id": f"good{i}", "response": "One. Two.", "response_label":
 BASE: Row = {"id": "bad", "response": "One. Two.", "response_label": 1}
 
 
-def lines(rows: list[Any]) -> bytes:
-    """Return rows as JSONL."""
-    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-
-
 def simple(count: int, **more: Any) -> list[Row]:
     """Return plain rows with both labels."""
     return [{"id": f"r{i:03}", "response": f"Text {i}.", "response_label": i % 2, **more} for i in range(count)]
@@ -36,10 +31,9 @@ def cell(value: object) -> str:
 
 
 def jsonl(rows: list[Any], end: str = "\n") -> bytes:
-    """Return rows as JSONL."""
-    return "".join(
-        (row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)) + end for row in rows
-    ).encode()
+    """Return rows as JSONL; what UTF-8 cannot hold stays an escape."""
+    text = "".join((row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)) + end for row in rows)
+    return text.encode(errors="backslashreplace")
 
 
 def table(rows: list[Any]) -> pa.Table:
