@@ -73,7 +73,7 @@ def summary(measured: Measured) -> dict[str, Any]:
         "responses": measured.said["responses"],
         "sentences": measured.said["sentences"],
         "stages": {stage["stage"]: stage["seconds"] for stage in stages},
-        "notes": [note for stage in stages for note in stage["notes"] if "IVF" in note],
+        "notes": [note for stage in stages for note in stage["notes"] if "HNSW" in note],
         "seconds": measured.seconds,
         "cpu": measured.cpu,
         "peak": measured.peak,

@@ -35,7 +35,7 @@ from fractal_core.store.workspace import open_workspace
 SIZES = (25_000, 50_000, 100_000, 200_000)
 COUNT = 10
 BATCH = 16_384
-KINDS = ("flat", "ivf")
+KINDS = ("flat", "hnsw")
 
 
 class Sentences(NamedTuple):
@@ -94,18 +94,18 @@ def report(command: str, found: Sequence[dict[str, Any]]) -> str:
         "## Neighbours",
         "",
         f"`{command}`, {hardware()}. {COUNT} neighbours of every sentence among the other responses; made-up "
-        "responses, static encoder. *Flat* compares with all texts, *IVF* with those of some lists. Recall: the share "
-        "of the true neighbours that come with the IVF index, over all sentences, where equals count only as "
+        "responses, static encoder. *Flat* compares with all texts, *HNSW* goes along a graph of near ones. Recall: "
+        "the share of the true neighbours that come with HNSW, over all sentences, where equals count only as "
         f'themselves. `priors.index = "auto"` is flat up to {FLAT_LIMIT:,} distinct texts.',
         "",
-        "| sentences | distinct texts | flat, CPU seconds | clock | IVF, CPU seconds | building it | clock | recall |",
+        "| sentences | distinct texts | flat, CPU seconds | clock | HNSW, CPU seconds | building it | clock | recall |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for each in found:
-        flat, ivf = each["flat"], each["ivf"]
+        flat, hnsw = each["flat"], each["hnsw"]
         lines.append(
             f"| {each['sentences']:,} | {each['texts']:,} | {flat['cpu']:.1f} | {flat['wall']:.1f} "
-            f"| {ivf['cpu']:.1f} | {ivf['built']:.1f} | {ivf['wall']:.1f} | {each['recall']:.3f} |"
+            f"| {hnsw['cpu']:.1f} | {hnsw['built']:.1f} | {hnsw['wall']:.1f} | {each['recall']:.3f} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -139,8 +139,8 @@ class PriorsConfig(Section):
     neighbours: int = Field(
         10, ge=0, le=1000, description="Nearest sentences of other responses kept for each sentence; 0 for none."
     )
-    index: Literal["auto", "flat", "ivf"] = Field(
-        "auto", description="FAISS index: flat is exact, ivf is faster above about 100,000 sentences."
+    index: Literal["auto", "flat", "hnsw"] = Field(
+        "auto", description="FAISS index: flat is exact, hnsw is faster above about 100,000 sentences."
     )
     column: bool = Field(
         False, description="Take the input's column prior: your own number for each sentence, or one for all of them."

@@ -27,6 +27,7 @@ def stage_record(artefact: Artefact, *, reused: bool, reason: str, seconds: floa
         rows_out=artefact.rows_out,
         notes=artefact.manifest.notes,
         rows_computed=0 if reused else sum(artefact.rows_out.values()) - artefact.manifest.rows_reused,
+        figures=artefact.manifest.figures,
     )
 
 

@@ -51,6 +51,7 @@ def summarise(workspace: Workspace, run: RunRecord) -> dict[str, Any]:
             {
                 "stage": s.stage, "reused": s.reused, "reason": s.reason, "seconds": s.seconds,
                 "rows_in": s.rows_in, "rows_out": s.rows_out, "notes": s.notes,
+                "figures": s.figures,
             }
             for s in run.stages
         ],

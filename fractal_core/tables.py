@@ -264,6 +264,7 @@ STAGES = Table(
         Column("rows_computed", pa.int64(), "Those not taken from earlier results; 0 if the artefact was reused."),
         Column("tables", pa.string(), "Rows of each table it wrote, in JSON."),
         Column("notes", pa.list_(pa.string()), "What it had to say of its result."),
+        Column("figures", pa.string(), "What it measured of its result, in JSON: recall@10 of approximate neighbours."),
         Column("fingerprint", pa.string(), "Digest of everything that can change its result."),
     ),
     ("run_id", "position"),

@@ -73,6 +73,7 @@ class Bench:
         table = inputs.table("sentences")
         assert table.column_names == ["response_id", "sentence_index", "start"]
         value = [float(v.as_py() * params.factor) for v in table.column("start")]
+        outputs.figure("largest", max(value))
         outputs.write(
             "scores",
             pa.table(

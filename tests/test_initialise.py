@@ -14,6 +14,7 @@ from rich.console import Console
 from fractal_core.config_loading import load_config
 from fractal_core.errors import InputError, UsageError
 from fractal_core.initialise import highest_grade, write_template
+from fractal_core.store.runs import StageRecord
 from fractal_core.summary import print_summary, summarise
 from fractal_core.text.rows import first_columns
 
@@ -111,9 +112,7 @@ def _summary_of(metrics, monkeypatch, kind="binary"):
     artefact = SimpleNamespace(rows_out={}, table=lambda name: SimpleNamespace(to_pylist=lambda: rows))
     monkeypatch.setattr("fractal_core.summary.find_artefact", lambda *_: artefact)
     reason = "/w/artefacts/a/x.parquet is missing"
-    stage = SimpleNamespace(
-        stage="evaluate", fingerprint="f", reused=False, reason=reason, seconds=0.0, rows_in=0, rows_out={}, notes=[]
-    )
+    stage = StageRecord("evaluate", "f", False, reason, 0.0, 0, {}, [])
     record = SimpleNamespace(stages=[stage], config={"input": {"label_kind": kind}}, run_id="r", state="completed")
     summary = summarise(SimpleNamespace(root="/w"), record)
     output = io.StringIO()

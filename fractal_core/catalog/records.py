@@ -51,6 +51,7 @@ def stages_table(runs: Sequence[RunRecord]) -> pa.Table:
             "rows_computed": stage.rows_computed,
             "tables": json.dumps(stage.rows_out),
             "notes": stage.notes,
+            "figures": json.dumps(stage.figures),
             "fingerprint": stage.fingerprint,
         }
         for run in runs

@@ -53,11 +53,11 @@ class Apart:
         self, text: Rows, response: Rows, count: int, index: Index
     ) -> Callable[[Iterable[Block]], Iterator[tuple[Block, Settled]]]:
         """Return what settles blocks of sentences, see `nearest_sentences`."""
-        lists = self._scratch("index.faiss").resolve()
-        if index.lists is not None:
-            save_index(index, lists)
+        graph = self._scratch("index.faiss").resolve()
+        if index.graph is not None:
+            save_index(index, graph)
         common = {
-            "text": text, "response": response, "count": count, "lists": "" if index.lists is None else str(lists),
+            "text": text, "response": response, "count": count, "graph": "" if index.graph is None else str(graph),
         }  # fmt: skip
         rounds = counting()
 
@@ -88,9 +88,7 @@ def settling(common: Parcel, runtime: Runtime) -> Do:
     """Return what settles a block of sentences, see `nearest_sentences`."""
     vectors = _mapped(common)
     index = (
-        saved_index(Path(common["lists"]), device=runtime.device)
-        if common["lists"]
-        else build_index(vectors, "flat", device=runtime.device)
+        saved_index(Path(common["graph"])) if common["graph"] else build_index(vectors, "flat", device=runtime.device)
     )
     return partial(_settle, Search(vectors, common["text"], common["response"], common["count"], index))
 

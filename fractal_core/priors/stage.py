@@ -14,7 +14,7 @@ from fractal_core.priors.apart import Apart
 from fractal_core.priors.column import column_prior
 from fractal_core.priors.correlation import response_correlation
 from fractal_core.priors.evidence_prior import EvidenceStandardiser, comparisons, feature_matrix
-from fractal_core.priors.index import build_index
+from fractal_core.priors.index import RECALL, build_index
 from fractal_core.priors.known_neighbours import (
     COMPARED_FILE,
     find_known,
@@ -161,7 +161,8 @@ def _neighbours(
         save_compared(digests, outputs.file(COMPARED_FILE), exact=True)
         return known.rows, known.similarities
     index = build_index(vectors, params.index, device=runtime.device)
-    if index.summary:
+    if not index.exact:
+        outputs.figure(RECALL, round(index.recall, 4))
         runtime.note(index.summary)
     save_compared(digests, outputs.file(COMPARED_FILE), exact=index.exact)
     if index.exact:

@@ -86,6 +86,7 @@ class OutputFolder:
         self.folder = folder
         self._scratch = folder.with_name(folder.name + "-scratch")
         self.rows_reused = 0
+        self.figures: dict[str, float] = {}
         folder.mkdir(parents=True)
         self._writers = {name: TableWriter(TABLES[name], folder / f"{name}.parquet") for name in stage.writes}
 
@@ -107,6 +108,10 @@ class OutputFolder:
     def reused(self, rows: int) -> None:
         """Count rows that were taken from earlier results."""
         self.rows_reused += rows
+
+    def figure(self, name: str, value: float) -> None:
+        """Keep something measured."""
+        self.figures[name] = value
 
     def close(self, *, had_input: bool) -> tuple[dict[str, FileEntry], dict[str, FileEntry]]:
         """Finish all tables and files and return their manifest entries.

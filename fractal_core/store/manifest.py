@@ -27,7 +27,7 @@ class Manifest:
     """What was committed: readers see exactly this.
 
     `withdrawn` says what was found wrong with its files by reading them; such an artefact is computed again.
-    `rows_reused` of its rows were taken from earlier artefacts.
+    `rows_reused` of its rows were taken from earlier artefacts. `figures` are what the stage measured of its result.
     """
 
     recipe: Recipe
@@ -41,6 +41,7 @@ class Manifest:
     notes: list[str]
     withdrawn: str = ""
     rows_reused: int = 0
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def entries(self) -> tuple[FileEntry, ...]:

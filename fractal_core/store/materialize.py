@@ -157,6 +157,7 @@ def _compute(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             notes=notes,
             rows_reused=outputs.rows_reused,
+            figures=outputs.figures,
         )
         return commit(Artefact(workspace, recipe.fingerprint, manifest), outputs.folder)
     finally:

@@ -96,6 +96,9 @@ class Outputs(Protocol):
     def reused(self, rows: int) -> None:
         """Say that so many of the rows written, of all tables, were taken from earlier results."""
 
+    def figure(self, name: str, value: float) -> None:
+        """Keep something that the stage measured of its result, for table `stages`."""
+
 
 class Progress(Protocol):
     """A progress bar, or nothing."""

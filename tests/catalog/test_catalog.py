@@ -17,7 +17,8 @@ from fractal_core.catalog.query import execute
 from fractal_core.catalog.rendering import as_text, print_table, write_parquet
 from fractal_core.cli import app
 from fractal_core.errors import QueryError, UsageError
-from fractal_core.store.runs import StageRecord, finished, new_run, save_run
+from fractal_core.recording import stage_record
+from fractal_core.store.runs import finished, new_run, save_run
 from fractal_core.tables import RUNS, STAGES, TABLES
 
 
@@ -25,12 +26,7 @@ def _record(bench, state="completed"):
     """Run the fake stages and record it as a run."""
     outcomes = bench.run()
     run = new_run("fractal.toml", {"aggregation": "min"})
-    stages = tuple(
-        StageRecord(
-            o.artefact.stage, o.artefact.fingerprint, o.reused, o.reason, o.seconds, 3, o.artefact.rows_out, ["n"]
-        )
-        for o in outcomes
-    )
+    stages = tuple(stage_record(o.artefact, reused=o.reused, reason=o.reason, seconds=o.seconds) for o in outcomes)
     run = finished(type(run)(**{**run.__dict__, "stages": stages}), state)
     save_run(bench.workspace, run)
     return run, outcomes
@@ -86,11 +82,15 @@ def test_uncommitted_work_is_invisible(two_runs):
 
 
 def test_stages_and_runs_tell_what_ran(two_runs):
-    """`stages` has reuse and reason, `runs` state and configuration."""
+    """`stages` has reuse, reason and what was measured, `runs` state and configuration."""
     bench, (old, _), (new, _) = two_runs
     assert _rows(bench, "SELECT stage, reused FROM latest.stages ORDER BY position") == [
         ("first", True),
         ("second", False),
+    ]
+    assert _rows(bench, "SELECT figures ->> 'largest' FROM stages WHERE run_id = (SELECT min(run_id) FROM runs)") == [
+        (None,),
+        ("3.0",),
     ]
     assert [row[0] for row in _rows(bench, "SELECT run_id FROM runs")] == [new.run_id, old.run_id]
     assert json.loads(_rows(bench, "SELECT config FROM latest.runs")[0][0]) == {"aggregation": "min"}

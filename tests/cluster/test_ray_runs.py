@@ -208,7 +208,7 @@ def test_single_responses_need_no_cluster(folder, alone):
     assert len(Scorer(replace(results, config=gone))("The museum was built in 345. It is big.")) == 2
 
 
-@pytest.mark.parametrize("kind", ["flat", "ivf"])
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
 def test_priors_of_many_sentences(cluster, tmp_path, monkeypatch, kind):
     """Correlations and neighbours of several shards and rounds are those of one process, to the bit."""
     chance = np.random.default_rng(0)

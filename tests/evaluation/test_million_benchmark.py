@@ -40,7 +40,7 @@ def test_the_report_has_every_figure():
     stages = {"read": 1.0, "embed": 2.0}
     costs = {"seconds": 10.0, "cpu": 5.0, "peak": 1.25, "together": 1.5, "notes": [], "stages": stages}
     fewer = {"responses": 1_000, "sentences": 10_000, **costs}
-    more = {"responses": 10_000, "sentences": 100_000, **costs, "cpu": 500.0, "notes": ["an IVF index"]}
+    more = {"responses": 10_000, "sentences": 100_000, **costs, "cpu": 500.0, "notes": ["an HNSW index"]}
     assert exponent(fewer, more, "cpu") == pytest.approx(2.0)
     found = {
         "runs": [fewer, more],
@@ -57,7 +57,7 @@ def test_the_report_has_every_figure():
         "| 10,100 (1 % new) |",
         "(nothing new)",
         "CPU 2.00, clock 0.00",
-        "100,000: an IVF index",
+        "100,000: an HNSW index",
         "5,000 rows",
         "| counts | 2.00 | 1.00 | 0.50 | 0.20 |",
         "| 77 | 3.0 | 2.0 | 0.50 |",

@@ -117,8 +117,8 @@ def test_progress_counts_every_sentence_once() -> None:
     assert sum(seen) == 300
 
 
-def test_ivf_on_clusters() -> None:
-    """IVF finds at least 90 % of the true neighbours, none of the own response, and always as many as asked for."""
+def test_hnsw_on_clusters() -> None:
+    """HNSW finds at least 90 % of the true neighbours, none of the own response, and always as many as asked for."""
     random = np.random.default_rng(2)
     centres = random.normal(size=(150, 24))
     topic = np.repeat(random.integers(0, 150, 300), 10)
@@ -135,12 +135,12 @@ def test_ivf_on_clusters() -> None:
     assert (np.diff(values, axis=1) <= 0).all()
 
 
-def test_ivf_holds_half_and_says_what_it_finds() -> None:
+def test_hnsw_holds_half_and_says_what_it_finds() -> None:
     """Its products are within its bound of the exact ones, and its note has the recall that a count gives."""
     random = np.random.default_rng(3)
     centres = random.normal(size=(60, 32))
     vectors = unit(centres[random.integers(0, 60, 900)] + 0.5 * random.normal(size=(900, 32)))
-    index = build_index(vectors, "ivf", device="cpu")
+    index = build_index(vectors, "hnsw", device="cpu")
     found, numbers = index.search(vectors, 11)
     exact = np.einsum("qd,qnd->qn", vectors.astype(np.float64), vectors[numbers].astype(np.float64))
     assert 1e-6 < np.abs(found - exact)[numbers >= 0].max() < index.error

@@ -18,7 +18,7 @@ def test_recall_is_a_count() -> None:
     true = np.argsort(-every, axis=1)[:, :COUNT]
     sentences = Sentences(vectors, rows, rows // 5)
     found = compare(sentences)
-    approximate = measure(sentences, "ivf")["rows"]
+    approximate = measure(sentences, "hnsw")["rows"]
     hits = sum(len(set(a) & set(b)) for a, b in zip(true.tolist(), approximate.tolist(), strict=True))
     assert found["recall"] == pytest.approx(hits / (500 * COUNT))
     assert found["texts"] == 500

@@ -1,4 +1,4 @@
-"""FAISS indices: which one is built, how good IVF is, and what happens without FAISS."""
+"""FAISS indices: which one is built, how good HNSW is, and what happens without FAISS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def clustered(size: int, width: int = 32, seed: int = 0) -> np.ndarray:
 
 
 def test_auto_goes_by_size() -> None:
-    """Up to the limit the index is exact and says nothing; above it is IVF and reports its recall."""
+    """Up to the limit the index is exact and says nothing; above it is HNSW and reports its recall."""
     vectors = clustered(400)
     exact = build_index(vectors, "auto", device="cpu", flat_limit=400)
     approximate = build_index(vectors, "auto", device="cpu", flat_limit=399)
@@ -39,10 +39,10 @@ def test_flat_is_exact() -> None:
     np.testing.assert_allclose(similarities, -np.sort(-expected, axis=1)[:, :7], atol=1e-6)
 
 
-def test_ivf_finds_nearly_all_and_reports_the_truth() -> None:
-    """On clustered vectors IVF finds 90 % of the ten nearest by a few lists, and the reported recall is near that."""
+def test_hnsw_finds_nearly_all_and_reports_the_truth() -> None:
+    """On clustered vectors HNSW finds 90 % of the ten nearest along the graph, and the reported recall is near that."""
     vectors = clustered(4000)
-    index = build_index(vectors, "ivf", device="cpu")
+    index = build_index(vectors, "hnsw", device="cpu")
     found = index.search(vectors, 11)[1]
     products = vectors @ vectors.T
     np.fill_diagonal(products, -np.inf)
@@ -53,19 +53,21 @@ def test_ivf_finds_nearly_all_and_reports_the_truth() -> None:
     assert abs(recall - reported) < 0.03
 
 
-def test_ivf_is_the_same_twice() -> None:
-    """Training is seeded: two indices over the same vectors return the same bytes."""
+def test_hnsw_is_the_same_twice() -> None:
+    """Two indices over the same vectors return the same bytes."""
     vectors = clustered(3000)
-    first, second = (build_index(vectors, "ivf", device="cpu").search(vectors, 5) for _ in range(2))
+    first, second = (build_index(vectors, "hnsw", device="cpu").search(vectors, 5) for _ in range(2))
     assert [part.tobytes() for part in first] == [part.tobytes() for part in second]
 
 
-def test_low_recall_says_what_to_do() -> None:
-    """On vectors without structure IVF misses neighbours, and the user is told how to get exact ones."""
+def test_low_recall_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph of few links misses neighbours where there is no structure, and it is said how to get exact ones."""
     vectors = np.random.default_rng(0).normal(size=(3000, 64))
     unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    assert 'priors.index = "flat"' in build_index(unit, "ivf", device="cpu").summary
-    assert "flat" not in build_index(clustered(3000), "ivf", device="cpu").summary
+    assert "flat" not in build_index(unit, "hnsw", device="cpu").summary
+    monkeypatch.setattr(module, "LINKS", 2)
+    monkeypatch.setattr(module, "CANDIDATES", module.CANDIDATES[:1])
+    assert 'priors.index = "flat"' in build_index(unit, "hnsw", device="cpu").summary
 
 
 def test_recall_counts_equals_and_not_itself() -> None:

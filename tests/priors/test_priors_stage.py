@@ -70,6 +70,7 @@ class FakeOutputs:
         """Start empty."""
         self.blocks: list[pa.Table] = []
         self.folder = TemporaryDirectory()
+        self.figures: dict[str, float] = {}
 
     def write(self, name: str, rows: pa.Table | pa.RecordBatch) -> None:
         """Check the declared names and types, and that nothing required is null."""
@@ -83,6 +84,10 @@ class FakeOutputs:
         """Return where the one file goes that this stage writes."""
         assert name == "compared.parquet"
         return Path(self.folder.name) / name
+
+    def figure(self, name: str, value: float) -> None:
+        """Keep it."""
+        self.figures[name] = value
 
     def scratch(self, name: str) -> Path:
         """Fail: this stage needs no temporary file."""
@@ -133,11 +138,16 @@ def make_inputs() -> FakeInputs:
     )
 
 
-def run(inputs: FakeInputs, notes: list[str] | None = None, **params: object) -> list[dict[str, object]]:
-    """Run the stage and return the rows."""
+def written(inputs: FakeInputs, notes: list[str] | None = None, **params: object) -> FakeOutputs:
+    """Run the stage and return what it wrote."""
     outputs = FakeOutputs()
     stage.priors(inputs, PriorsConfig.model_validate(params), outputs, runtime(notes if notes is not None else []))
-    return outputs.rows()
+    return outputs
+
+
+def run(inputs: FakeInputs, notes: list[str] | None = None, **params: object) -> list[dict[str, object]]:
+    """Run the stage and return the rows."""
+    return written(inputs, notes, **params).rows()
 
 
 @pytest.fixture(autouse=True)
@@ -230,12 +240,14 @@ def test_blocks_of_output_do_not_change_it(monkeypatch: pytest.MonkeyPatch) -> N
     assert run(make_inputs(), neighbours=3) == whole
 
 
-def test_ivf_reports_recall() -> None:
-    """The recall of an approximate index reaches the user."""
+def test_hnsw_reports_recall() -> None:
+    """The recall of an approximate index reaches the user and table stages; an exact one has nothing to say."""
     notes: list[str] = []
-    run(make_inputs(), notes, neighbours=1, index="ivf")
+    figures = written(make_inputs(), notes, neighbours=1, index="hnsw").figures
     assert len(notes) == 1
-    assert "recall@10" in notes[0]
+    assert f"recall@10 of {figures['recall@10']:.3f}" in notes[0]
+    assert written(make_inputs(), notes, neighbours=1, index="flat").figures == {}
+    assert len(notes) == 1
 
 
 def test_no_train_response_gives_no_evidence_prior() -> None:
