@@ -14,10 +14,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.million import SENTENCES_A_RESPONSE, Project, write
@@ -27,6 +26,7 @@ from fractal_core.labelling import LabellingRun
 from fractal_core.pipeline import stages_until
 from fractal_core.priors.index import FLAT_LIMIT, build_index
 from fractal_core.priors.neighbours import nearest_sentences
+from fractal_core.priors.sentences import Sentences
 from fractal_core.priors.vectors import distinct, text_vectors
 from fractal_core.progress import Reporter
 from fractal_core.runtime import make_runtime
@@ -38,17 +38,10 @@ BATCH = 16_384
 KINDS = ("flat", "hnsw")
 
 
-class Sentences(NamedTuple):
-    """Vectors [T, D] of distinct texts, and of each sentence its text and its response, [N]."""
-
-    vectors: NDArray[np.float32]
-    text: NDArray[np.int64]
-    response: NDArray[np.int64]
-
-    def first(self, count: int) -> Sentences:
-        """Return the first sentences; texts are numbered in order of appearance."""
-        text = self.text[:count]
-        return Sentences(self.vectors[: int(text.max()) + 1], text, self.response[:count])
+def first(sentences: Sentences, count: int) -> Sentences:
+    """Return the first sentences; texts are numbered in order of appearance."""
+    text = sentences.text[:count]
+    return Sentences(sentences.vectors[: int(text.max()) + 1], text, sentences.response[:count])
 
 
 def make_sentences(count: int, folder: Path) -> Sentences:
@@ -71,7 +64,7 @@ def measure(sentences: Sentences, kind: str) -> dict[str, Any]:
     cpu, wall = time.process_time(), time.perf_counter()
     index = build_index(sentences.vectors, kind, device="cpu")
     built = time.process_time() - cpu
-    rows, _ = nearest_sentences(sentences.vectors, sentences.text, sentences.response, COUNT, index)
+    rows, _ = nearest_sentences(sentences, COUNT, index)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     return {"built": built, "cpu": cpu, "wall": wall, "rows": rows}
 
@@ -118,7 +111,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         made = make_sentences(max(arguments.sentences), Path(folder))
-        found = [compare(made.first(size)) for size in arguments.sentences]
+        found = [compare(first(made, size)) for size in arguments.sentences]
     usual = arguments.sentences == list(SIZES)
     sizes = "" if usual else " --sentences " + " ".join(map(str, arguments.sentences))
     put(report(f"python -m benchmarks.neighbours{sizes}", found), "neighbours", arguments.output)

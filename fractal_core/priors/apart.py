@@ -13,6 +13,7 @@ import numpy as np
 from fractal_core.priors.correlation import BLOCK_ROWS, response_blocks, response_correlation
 from fractal_core.priors.index import build_index, save_index, saved_index
 from fractal_core.priors.neighbours import Block, Search, Settled
+from fractal_core.priors.sentences import Sentences
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from fractal_core.priors.index import Index
     from fractal_core.store.stage import Runtime
 
-    Rows = NDArray[np.int64]
-
 # Blocks of sentences that are correlated in one shard.
 _BLOCKS_A_SHARD = 8
 
@@ -30,14 +29,16 @@ _BLOCKS_A_SHARD = 8
 class Apart:
     """Correlation and neighbours by the processes of an engine."""
 
-    def __init__(self, vectors: NDArray[np.float32], runtime: Runtime, scratch: Callable[[str], Path]) -> None:
-        """Write the vectors, float32 [T, D], to where the other processes read them, part by part as they need them."""
+    def __init__(self, sentences: Sentences, runtime: Runtime, scratch: Callable[[str], Path]) -> None:
+        """Write the vectors to where the other processes read them, part by part as they need them."""
         self._runtime, self._scratch = runtime, scratch
         self._vectors = scratch("vectors.npy").resolve()
+        vectors, self._text, self._response = sentences
         np.save(self._vectors, vectors, allow_pickle=False)
 
-    def correlation(self, text: Rows, response: Rows) -> NDArray[np.float32]:
+    def correlation(self) -> NDArray[np.float32]:
         """Return what `response_correlation` returns."""
+        text, response = self._text, self._response
         blocks = list(response_blocks(response, BLOCK_ROWS))
 
         def shards() -> Iterator[tuple[None, Parcel]]:
@@ -49,15 +50,14 @@ class Apart:
         made = [found["correlation"] for _, found in self._deal(correlating, {}, shards(), "correlate")]
         return np.concatenate([*made, np.zeros(0, dtype=np.float32)])
 
-    def settling(
-        self, text: Rows, response: Rows, count: int, index: Index
-    ) -> Callable[[Iterable[Block]], Iterator[tuple[Block, Settled]]]:
+    def settling(self, count: int, index: Index) -> Callable[[Iterable[Block]], Iterator[tuple[Block, Settled]]]:
         """Return what settles blocks of sentences, see `nearest_sentences`."""
         graph = self._scratch("index.faiss").resolve()
         if index.graph is not None:
             save_index(index, graph)
         common = {
-            "text": text, "response": response, "count": count, "graph": "" if index.graph is None else str(graph),
+            "text": self._text, "response": self._response, "count": count,
+            "graph": "" if index.graph is None else str(graph),
         }  # fmt: skip
         rounds = counting()
 
@@ -81,7 +81,7 @@ def correlating(common: Parcel, runtime: Runtime) -> Do:
 
 def _correlate(vectors: NDArray[np.float32], shard: Parcel, advance: Advance) -> Parcel:
     del advance
-    return {"correlation": response_correlation(vectors, shard["text"], shard["response"])}
+    return {"correlation": response_correlation(Sentences(vectors, shard["text"], shard["response"]))}
 
 
 def settling(common: Parcel, runtime: Runtime) -> Do:
@@ -90,7 +90,8 @@ def settling(common: Parcel, runtime: Runtime) -> Do:
     index = (
         saved_index(Path(common["graph"])) if common["graph"] else build_index(vectors, "flat", device=runtime.device)
     )
-    return partial(_settle, Search(vectors, common["text"], common["response"], common["count"], index))
+    sentences = Sentences(vectors, common["text"], common["response"])
+    return partial(_settle, Search(sentences, common["count"], index))
 
 
 def _settle(search: Search, shard: Parcel, advance: Advance) -> Parcel:

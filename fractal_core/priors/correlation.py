@@ -11,29 +11,27 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fractal_core.priors.sentences import Sentences
 
 # Sentences held at once.
 BLOCK_ROWS = 8192
 
 
-def response_correlation(
-    vectors: NDArray[np.float32], text: NDArray[np.int64], response: NDArray[np.int64], block_rows: int = BLOCK_ROWS
-) -> NDArray[np.float32]:
+def response_correlation(sentences: Sentences, block_rows: int = BLOCK_ROWS) -> NDArray[np.float32]:
     """Return the mean of (1 + Pearson) / 2 with the other sentences of the response: P2 of the FRACTAL paper, averaged.
 
     Pearson's coefficient is over embedding dimensions. With u the centred vector scaled to length 1, the coefficients
     of sentence i with the others of response B sum to u_i . (sum_B u - u_i), so the work is linear in sentences.
 
     Args:
-        vectors: [T, D] float32, one embedding a distinct text.
-        text: [N] int64, the distinct text of each sentence.
-        response: [N] int64, non-decreasing: the response of each sentence.
+        sentences: N sentences; their vectors may have any length.
         block_rows: sentences held at once; a larger response is held whole.
 
     Returns:
         [N] float32 in [0, 1], NaN for the only sentence of a response. A constant vector, for which Pearson's
         coefficient is undefined, counts as uncorrelated (0.5).
     """
+    vectors, text, response = sentences
     result = np.full(len(text), np.nan, dtype=np.float32)
     bounds = _bounds(response)
     for first, last in _blocks(bounds, block_rows):

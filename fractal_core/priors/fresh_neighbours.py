@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fractal_core.priors.known_neighbours import Known
+    from fractal_core.priors.sentences import Sentences
 
     Rows = NDArray[np.int64]
 
@@ -23,20 +24,17 @@ BLOCK_ROWS = 16_384
 BLOCK_CELLS = 8_000_000
 
 
-def neighbours_now(
-    vectors: NDArray[np.float32], text: Rows, response: Rows, known: Known
-) -> Iterator[tuple[Rows, NDArray[np.int32], NDArray[np.float32]]]:
+def neighbours_now(sentences: Sentences, known: Known) -> Iterator[tuple[Rows, NDArray[np.int32], NDArray[np.float32]]]:
     """Yield blocks of settled sentences that a new one may be near to, with their neighbours as they are now.
 
     Args:
-        vectors: [T, D] float32 of length 1, one a distinct text.
-        text: [N] int64, the distinct text of each sentence.
-        response: [N] int64, non-decreasing: the response of each sentence.
+        sentences: all of now.
         known: neighbours found earlier, by an exact search.
 
     Yields:
         [B] int64 sentences, [B, K] int32 neighbours, and [B, K] float32 similarities as in `Known`.
     """
+    vectors, text, response = sentences
     fresh = np.unique(text[known.fresh])
     where = Occurrences(text, response, len(vectors))
     settled = where.order[known.settled[where.order]]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fractal_core.priors.sentences import Sentences
     from fractal_core.store.stage import EarlierResult
 
 COMPARED_FILE = "compared.parquet"
@@ -54,20 +55,16 @@ def nothing_known(size: int, count: int) -> Known:
     return Known(rows, similarities, np.zeros(size, dtype=np.bool_), np.arange(size))
 
 
-def vector_digests(vectors: NDArray[np.float32], text: NDArray[np.int64]) -> pa.Array[Any]:
-    """Return [N] BLAKE2b-128 of each sentence's vector.
-
-    Args:
-        vectors: [T, D] float32, one a distinct text.
-        text: [N] int64, the distinct text of each sentence.
-    """
-    digests = [blake2b(vector, digest_size=_DIGEST_BYTES).digest() for vector in np.ascontiguousarray(vectors)]
-    return pa.array(digests, pa.binary(_DIGEST_BYTES)).take(pa.array(text, pa.int64()))
+def vector_digests(sentences: Sentences) -> pa.Array[Any]:
+    """Return [N] BLAKE2b-128 of each sentence's vector."""
+    vectors = np.ascontiguousarray(sentences.vectors)
+    digests = [blake2b(vector, digest_size=_DIGEST_BYTES).digest() for vector in vectors]
+    return pa.array(digests, pa.binary(_DIGEST_BYTES)).take(pa.array(sentences.text, pa.int64()))
 
 
-def save_compared(digests: pa.Array[Any], path: Path, *, exact: bool) -> None:
-    """Write by which vectors the sentences were compared, none if the search was not exact."""
-    pq.write_table(pa.table({"vector": digests if exact else digests.slice(0, 0)}), path)
+def save_compared(digests: pa.Array[Any], path: Path) -> None:
+    """Write by which vectors the sentences were compared exactly: all of them, or none."""
+    pq.write_table(pa.table({"vector": digests}), path)
 
 
 def sentence_ids(response_id: pa.ChunkedArray[Any], sentence_index: pa.ChunkedArray[Any]) -> pa.Array[Any]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fractal_core.priors.index import Index
+    from fractal_core.priors.sentences import Sentences
 
     Rows = NDArray[np.int64]
 
@@ -67,9 +68,7 @@ Settle = Callable[["Iterator[Block]"], "Iterator[tuple[Block, Settled]]"]
 
 
 def nearest_sentences(
-    vectors: NDArray[np.float32],
-    text: NDArray[np.int64],
-    response: NDArray[np.int64],
+    sentences: Sentences,
     count: int,
     index: Index,
     advance: Callable[[int], None] = lambda rows: None,
@@ -79,33 +78,31 @@ def nearest_sentences(
     """Find each sentence's nearest sentences among the other responses, never its own.
 
     Args:
-        vectors: [T, D] float32 of length 1, one a distinct text.
-        text: [N] int64, the distinct text of each sentence.
-        response: [N] int64, non-decreasing: the response of each sentence.
+        sentences: N of them.
         count: neighbours wanted, at least 1.
-        index: an index over `vectors`; if it is exact, so are the neighbours.
+        index: an index over their vectors; if it is exact, so are the neighbours.
         advance: told how many sentences are finished.
         settle: settles blocks as a `Search` over all this does; by default here.
         known: neighbours found earlier; only with an exact index.
 
     Returns:
         [N, count] int32 sentences by descending cosine, then row order, -1 past the last candidate; [N, count] float32
-        cosines in [-1, 1], NaN there. Besides these and `vectors`, memory is bounded by the block sizes.
+        cosines in [-1, 1], NaN there. Besides these and the vectors, memory is bounded by the block sizes.
     """
-    known = known or nothing_known(len(text), count)
+    known = known or nothing_known(len(sentences.text), count)
     rows, similarities = known.rows.copy(), known.similarities.copy()
-    if len(text) == 0:
+    if len(sentences.text) == 0:
         return rows, similarities
     if known.settled.any():
-        for changed, nearest, cosines in neighbours_now(vectors, text, response, known):
+        for changed, nearest, cosines in neighbours_now(sentences, known):
             rows[changed], similarities[changed] = nearest, cosines
         advance(int(known.settled.sum()))
     if settle is None:
-        settle = Search(vectors, text, response, count, index).settle
-    pending: Rows = np.argsort(text, kind="stable")
+        settle = Search(sentences, count, index).settle
+    pending: Rows = np.argsort(sentences.text, kind="stable")
     pending = pending[~known.settled[pending]]
     # Most of a sentence's nearest texts may be of its own response.
-    sizes = np.unique(response, return_counts=True)[1]
+    sizes = np.unique(sentences.response, return_counts=True)[1]
     depth = count + 1 + min(64, int(np.quantile(sizes, 0.95)))
     deepest = max(DEEPEST, min(2 * count, GPU_DEEPEST))
     while len(pending):
@@ -135,11 +132,11 @@ def _blocks(pending: Rows, depth: int, deepest: int, count: int, index: Index) -
 class Search:
     """Looks for the neighbours of some sentences among all."""
 
-    def __init__(self, vectors: NDArray[np.float32], text: Rows, response: Rows, count: int, index: Index) -> None:
+    def __init__(self, sentences: Sentences, count: int, index: Index) -> None:
         """Take what `nearest_sentences` takes; there is at least one sentence."""
-        self._vectors, self._text, self._response, self._count = vectors, text, response, count
-        self._index = index
-        self._where = Occurrences(text, response, len(vectors))
+        self._vectors, self._text, self._response = sentences
+        self._count, self._index = count, index
+        self._where = Occurrences(self._text, self._response, len(self._vectors))
         self._exclusive: tuple[Rows, Rows] | None = None
 
     def settle(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, Settled]]:

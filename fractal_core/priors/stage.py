@@ -24,6 +24,7 @@ from fractal_core.priors.known_neighbours import (
     vector_digests,
 )
 from fractal_core.priors.neighbours import nearest_sentences
+from fractal_core.priors.sentences import Sentences
 from fractal_core.priors.similarity import similarity_prior
 from fractal_core.priors.sql_prior import sql_prior
 from fractal_core.priors.vectors import distinct, text_vectors
@@ -62,17 +63,15 @@ def priors(inputs: Inputs, params: PriorsParams, outputs: Outputs, runtime: Runt
         raise StoreError(message)
     response = _response_numbers(sentences)
     texts, text = distinct(sentences.column("text"))
-    vectors = text_vectors(texts, inputs.batches("embeddings"))
+    compared = Sentences(text_vectors(texts, inputs.batches("embeddings")), text, response)
     unknown = np.full(len(text), np.nan, dtype=np.float32)
-    apart = Apart(vectors, runtime, outputs.scratch) if runtime.engine.apart else None
+    apart = Apart(compared, runtime, outputs.scratch) if runtime.engine.apart else None
 
     columns = {
         "document_similarity": similarity_prior(evidence.column(DOCUMENT_COSINE).to_numpy()),
         "query_similarity": similarity_prior(evidence.column(QUERY_COSINE).to_numpy()),
         **_evidence_priors(inputs, evidence, runtime),
-        "response_correlation": (
-            apart.correlation(text, response) if apart else response_correlation(vectors, text, response)
-        ),
+        "response_correlation": apart.correlation() if apart else response_correlation(compared),
         "column_prior": _column_prior(inputs, sentences, runtime) if params.column else unknown,
     }
     table = sentences.select(list(KEYS))
@@ -82,7 +81,7 @@ def priors(inputs: Inputs, params: PriorsParams, outputs: Outputs, runtime: Runt
     table = table.append_column("sql_prior", pa.array(by_query, from_pandas=True))
     table = table.append_column("best_chunk", evidence.column("best_chunk"))
     ids = sentence_ids(table.column("response_id"), table.column("sentence_index"))
-    neighbours, cosines = _neighbours(inputs, outputs, ids, (vectors, text, response), params, runtime, apart)
+    neighbours, cosines = _neighbours(inputs, outputs, ids, compared, params, runtime, apart)
     _write(table, ids, neighbours, cosines, outputs)
 
 
@@ -148,28 +147,27 @@ def _neighbours(
     inputs: Inputs,
     outputs: Outputs,
     ids: pa.Array[Any],
-    what: tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]],
+    compared: Sentences,
     params: PriorsParams,
     runtime: Runtime,
     apart: Apart | None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Find neighbours given the ids of sentences and, as `nearest_sentences` has them, vectors, texts and responses."""
-    vectors, text, response = what
-    known = nothing_known(len(text), params.neighbours)
-    digests = vector_digests(vectors, text) if params.neighbours else vector_digests(vectors[:0], text[:0])
-    if params.neighbours == 0 or len(text) == 0:
-        save_compared(digests, outputs.file(COMPARED_FILE), exact=True)
+    """Find the neighbours of sentences with these ids."""
+    digests = vector_digests(compared)
+    known = nothing_known(len(digests), params.neighbours)
+    if params.neighbours == 0 or len(digests) == 0:
+        save_compared(digests.slice(0, 0), outputs.file(COMPARED_FILE))
         return known.rows, known.similarities
-    index = build_index(vectors, params.index, device=runtime.device)
+    index = build_index(compared.vectors, params.index, device=runtime.device)
     if not index.exact:
         outputs.figure(RECALL, round(index.recall, 4))
         runtime.note(index.summary)
-    save_compared(digests, outputs.file(COMPARED_FILE), exact=index.exact)
+    save_compared(digests if index.exact else digests.slice(0, 0), outputs.file(COMPARED_FILE))
     if index.exact:
         known = find_known(inputs.earlier(), ids, digests, params.neighbours)
-    settle = apart.settling(text, response, params.neighbours, index) if apart else None
-    with runtime.progress("neighbours", len(text)) as progress:
-        return nearest_sentences(vectors, text, response, params.neighbours, index, progress.advance, settle, known)
+    settle = apart.settling(params.neighbours, index) if apart else None
+    with runtime.progress("neighbours", len(digests)) as progress:
+        return nearest_sentences(compared, params.neighbours, index, progress.advance, settle, known)
 
 
 def _write(

@@ -26,6 +26,7 @@ from fractal_core.priors import apart, neighbours
 from fractal_core.priors.correlation import response_correlation
 from fractal_core.priors.index import build_index
 from fractal_core.priors.neighbours import nearest_sentences
+from fractal_core.priors.sentences import Sentences
 from fractal_core.progress import Reporter
 from fractal_core.results import find_run
 from fractal_core.runtime import make_runtime
@@ -218,14 +219,15 @@ def test_priors_of_many_sentences(cluster, tmp_path, monkeypatch, kind):
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     text = np.r_[np.arange(300), chance.integers(300, 700, size=1_200)]
     response = np.r_[np.zeros(300, dtype=np.int64), np.sort(chance.integers(1, 120, size=1_200))]
+    sentences = Sentences(vectors, text, response)
     monkeypatch.setattr(apart, "BLOCK_ROWS", 64)
     config = RuntimeConfig.model_validate({"runner": "ray", "ray": {"workers": 2}})
     runtime = make_runtime(config, Reporter("quiet", Console(stderr=True)))
-    dealt = apart.Apart(vectors, runtime, lambda name: tmp_path / name)
-    expected = response_correlation(vectors, text, response, 64)
-    assert dealt.correlation(text, response).tobytes() == expected.tobytes()
+    dealt = apart.Apart(sentences, runtime, lambda name: tmp_path / name)
+    expected = response_correlation(sentences, 64)
+    assert dealt.correlation().tobytes() == expected.tobytes()
     index = build_index(vectors, kind, device="cpu")
-    here = nearest_sentences(vectors, text, response, 5, index)
-    there = nearest_sentences(vectors, text, response, 5, index, settle=dealt.settling(text, response, 5, index))
+    here = nearest_sentences(sentences, 5, index)
+    there = nearest_sentences(sentences, 5, index, settle=dealt.settling(5, index))
     assert [each.tobytes() for each in there] == [each.tobytes() for each in here]
     assert len(list(tmp_path.glob("neighbours-*"))) > 1

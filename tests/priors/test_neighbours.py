@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fractal_core.priors import neighbours as module
 from fractal_core.priors.index import SEED, build_index
 from fractal_core.priors.neighbours import nearest_sentences
+from fractal_core.priors.sentences import Sentences
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -36,7 +37,7 @@ def brute_force(
 def check(vectors: np.ndarray, text: np.ndarray, response: np.ndarray, count: int) -> np.ndarray:
     """Assert that exact search gives what brute force gives, and return the rows."""
     index = build_index(vectors, "flat", device="cpu")
-    rows, values = nearest_sentences(vectors, text, response, count, index)
+    rows, values = nearest_sentences(Sentences(vectors, text, response), count, index)
     expected_rows, expected_values = brute_force(vectors, text, response, count)
     np.testing.assert_array_equal(rows, expected_rows)
     np.testing.assert_allclose(values, expected_values, atol=1e-6)
@@ -102,7 +103,7 @@ def test_one_response_has_no_neighbours() -> None:
     """With nothing to choose from every place stays empty."""
     vectors = unit(np.random.default_rng(0).normal(size=(6, 3)))
     rows, values = nearest_sentences(
-        vectors, np.arange(6), np.zeros(6, dtype=np.int64), 3, build_index(vectors, "flat", device="cpu")
+        Sentences(vectors, np.arange(6), np.zeros(6, dtype=np.int64)), 3, build_index(vectors, "flat", device="cpu")
     )
     assert (rows == -1).all()
     assert np.isnan(values).all()
@@ -113,7 +114,9 @@ def test_progress_counts_every_sentence_once() -> None:
     vectors = unit(np.random.default_rng(0).normal(size=(300, 8)))
     seen: list[int] = []
     response = np.r_[np.zeros(250, dtype=np.int64), 1 + np.arange(50)]
-    nearest_sentences(vectors, np.arange(300), response, 3, build_index(vectors, "flat", device="cpu"), seen.append)
+    nearest_sentences(
+        Sentences(vectors, np.arange(300), response), 3, build_index(vectors, "flat", device="cpu"), seen.append
+    )
     assert sum(seen) == 300
 
 
@@ -126,8 +129,8 @@ def test_hnsw_on_clusters() -> None:
     text, response = np.arange(3000), np.arange(3000) // 10
     index = build_index(vectors, "auto", device="cpu", flat_limit=1000)
     assert not index.exact
-    rows, values = nearest_sentences(vectors, text, response, 10, index)
-    exact, _ = nearest_sentences(vectors, text, response, 10, build_index(vectors, "flat", device="cpu"))
+    rows, values = nearest_sentences(Sentences(vectors, text, response), 10, index)
+    exact, _ = nearest_sentences(Sentences(vectors, text, response), 10, build_index(vectors, "flat", device="cpu"))
     recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact.tolist(), rows.tolist(), strict=True)])
     assert recall >= 0.9
     assert (rows >= 0).all()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.neighbours import COUNT, Sentences, compare, measure, report
+from benchmarks.neighbours import COUNT, compare, first, measure, report
+from fractal_core.priors.sentences import Sentences
 
 
 def test_recall_is_a_count() -> None:
@@ -22,7 +23,7 @@ def test_recall_is_a_count() -> None:
     hits = sum(len(set(a) & set(b)) for a, b in zip(true.tolist(), approximate.tolist(), strict=True))
     assert found["recall"] == pytest.approx(hits / (500 * COUNT))
     assert found["texts"] == 500
-    part = sentences.first(200)
+    part = first(sentences, 200)
     assert (len(part.vectors), len(part.text), len(part.response)) == (200, 200, 200)
     lines = report("command", [found]).splitlines()
     assert lines[-1].startswith("| 500 | 500 |")

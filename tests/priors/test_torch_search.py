@@ -8,6 +8,7 @@ import pytest
 from fractal_core.priors import index, torch_search
 from fractal_core.priors.index import build_index
 from fractal_core.priors.neighbours import nearest_sentences
+from fractal_core.priors.sentences import Sentences
 from fractal_core.priors.torch_search import tiled_search
 
 
@@ -47,6 +48,6 @@ def test_neighbours_are_those_of_the_flat_index(monkeypatch: pytest.MonkeyPatch)
     assert used == ["cuda"]
     assert found.exact
     flat = build_index(vectors, "flat", device="cpu")
-    ours, theirs = (nearest_sentences(vectors, rows, rows // 4, 6, each) for each in (found, flat))
+    ours, theirs = (nearest_sentences(Sentences(vectors, rows, rows // 4), 6, each) for each in (found, flat))
     np.testing.assert_array_equal(ours[0], theirs[0])
     np.testing.assert_array_equal(ours[1], theirs[1])
