@@ -8,11 +8,11 @@ leaves open how much is done at once, so there are several readings (`READINGS`)
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch.nn.functional import gelu, linear
+from torch.nn.functional import gelu, linear, pad
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +60,14 @@ def scores_by_row(scorer: LoopedScorer, bags: list[Bag]) -> list[Tensor]:
             of_bag.append(scorer.probability(torch.cat([bag.query, sentence])[None])[0])
         scores.append(torch.stack(of_bag))
     return scores
+
+
+def scores_by_padded_row(scorer: LoopedScorer, bags: list[Bag]) -> list[Tensor]:
+    """Return the scores [n] of each response, a call for every sentence after all are padded to the longest."""
+    longest = max(len(bag.sentences) for bag in bags)
+    padded = [replace(bag, sentences=pad(bag.sentences, (0, 0, 0, longest - len(bag.sentences)))) for bag in bags]
+    rows = scores_by_row(scorer, padded)
+    return [row[: len(bag.sentences)] for row, bag in zip(rows, bags, strict=True)]
 
 
 def scores_by_place(scorer: LoopedScorer, bags: list[Bag]) -> list[Tensor]:
@@ -123,6 +131,7 @@ class Reading(NamedTuple):
 READINGS = {
     "a call a sentence, a pair after another": Reading(scores_by_row, correlation_by_pair),
     "a call a sentence, pairs as a matrix": Reading(scores_by_row, correlation_by_response),
+    "a call a sentence, padded, pairs as a matrix": Reading(scores_by_padded_row, correlation_by_response),
     "a call a place of the whole batch, padded, pairs as a matrix": Reading(scores_by_place, correlation_by_response),
 }
 

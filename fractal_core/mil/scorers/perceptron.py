@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fractal_core.mil.scorers.parameters import Parameters
 
 # Hidden numbers held at once where no gradient is wanted, over all members.
-_NUMBERS_AT_ONCE = 8_000_000
+_NUMBERS_AT_ONCE = 4_000_000
 
 
 class Perceptron:

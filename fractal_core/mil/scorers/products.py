@@ -28,6 +28,8 @@ def affine(bias: Tensor, left: Tensor, right: Tensor) -> Tensor:
         )
     if left.dim() == 2:
         return _affine(bias, left, right)
+    if len(left) == 1:  # Stacking one would copy it.
+        return _affine(bias[0], left[0], right[0])[None]
     return torch.stack([_affine(*each) for each in zip(bias, left, right, strict=True)])
 
 
