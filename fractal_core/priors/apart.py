@@ -29,12 +29,12 @@ _BLOCKS_A_SHARD = 8
 class Apart:
     """Correlation and neighbours by the processes of an engine."""
 
-    def __init__(self, sentences: Sentences, runtime: Runtime, scratch: Callable[[str], Path]) -> None:
-        """Write the vectors to where the other processes read them, part by part as they need them."""
-        self._runtime, self._scratch = runtime, scratch
-        self._vectors = scratch("vectors.npy").resolve()
-        vectors, self._text, self._response = sentences
-        np.save(self._vectors, vectors, allow_pickle=False)
+    def __init__(self, sentences: Sentences, file: Path, runtime: Runtime, scratch: Callable[[str], Path]) -> None:
+        """Take sentences with vectors mapped from a file, of which other processes read the parts that they need."""
+        self._vectors, self._runtime, self._scratch = file, runtime, scratch
+        mapped, self._text, self._response = sentences
+        if isinstance(mapped, np.memmap):
+            mapped.flush()
 
     def correlation(self) -> NDArray[np.float32]:
         """Return what `response_correlation` returns."""

@@ -63,9 +63,10 @@ def priors(inputs: Inputs, params: PriorsParams, outputs: Outputs, runtime: Runt
         raise StoreError(message)
     response = _response_numbers(sentences)
     texts, text = distinct(sentences.column("text"))
-    compared = Sentences(text_vectors(texts, inputs.batches("embeddings")), text, response)
+    file = outputs.scratch("vectors.npy").resolve()
+    compared = Sentences(text_vectors(texts, inputs.batches("embeddings"), file), text, response)
     unknown = np.full(len(text), np.nan, dtype=np.float32)
-    apart = Apart(compared, runtime, outputs.scratch) if runtime.engine.apart else None
+    apart = Apart(compared, file, runtime, outputs.scratch) if runtime.engine.apart else None
 
     columns = {
         "document_similarity": similarity_prior(evidence.column(DOCUMENT_COSINE).to_numpy()),

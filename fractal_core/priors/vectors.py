@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.lib.format import open_memmap
 
 from fractal_core.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -32,12 +34,15 @@ def distinct(column: pa.ChunkedArray[Any]) -> tuple[pa.Array[Any], NDArray[np.in
     return encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def text_vectors(texts: pa.Array[Any], embeddings: Iterable[pa.RecordBatch]) -> NDArray[np.float32]:
+def text_vectors(
+    texts: pa.Array[Any], embeddings: Iterable[pa.RecordBatch], file: Path | None = None
+) -> NDArray[np.float32]:
     """Collect the embeddings of texts from table `embeddings`, scaled to length 1.
 
     Args:
         texts: T distinct strings.
         embeddings: batches with the columns text_hash (BLAKE2b-128 of the text in UTF-8) and vector.
+        file: where to write them, as `numpy.save` does, and map them from, if there is any; in memory without it.
 
     Returns:
         [T, D] float32; a zero vector stays zero.
@@ -57,7 +62,8 @@ def text_vectors(texts: pa.Array[Any], embeddings: Iterable[pa.RecordBatch]) -> 
         flat = pc.list_flatten(batch.column("vector").filter(pa.array(wanted))).to_numpy(zero_copy_only=False)
         vectors = flat.reshape(len(rows), -1).astype(np.float64)
         if matrix is None:
-            matrix = np.zeros((len(keys), vectors.shape[1]), dtype=np.float32)
+            shape = (len(keys), vectors.shape[1])
+            matrix = np.zeros(shape, np.float32) if file is None else open_memmap(file, "w+", np.float32, shape)
         length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
         matrix[rows] = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
         found[rows] = True

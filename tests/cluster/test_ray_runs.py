@@ -219,11 +219,13 @@ def test_priors_of_many_sentences(cluster, tmp_path, monkeypatch, kind):
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     text = np.r_[np.arange(300), chance.integers(300, 700, size=1_200)]
     response = np.r_[np.zeros(300, dtype=np.int64), np.sort(chance.integers(1, 120, size=1_200))]
-    sentences = Sentences(vectors, text, response)
+    file = tmp_path / "vectors.npy"
+    np.save(file, vectors)
+    sentences = Sentences(np.load(file, mmap_mode="r"), text, response)
     monkeypatch.setattr(apart, "BLOCK_ROWS", 64)
     config = RuntimeConfig.model_validate({"runner": "ray", "ray": {"workers": 2}})
     runtime = make_runtime(config, Reporter("quiet", Console(stderr=True)))
-    dealt = apart.Apart(sentences, runtime, lambda name: tmp_path / name)
+    dealt = apart.Apart(sentences, file, runtime, lambda name: tmp_path / name)
     expected = response_correlation(sentences, 64)
     assert dealt.correlation().tobytes() == expected.tobytes()
     index = build_index(vectors, kind, device="cpu")

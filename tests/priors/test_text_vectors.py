@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -30,14 +31,18 @@ def test_distinct_rebuilds_the_column(chunks: list[list[str]]) -> None:
 
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.float32(), 2), pa.list_(pa.float32())])
-def test_collects_what_is_asked_for(kind: pa.DataType) -> None:
+def test_collects_what_is_asked_for(kind: pa.DataType, tmp_path: Path) -> None:
     """Vectors come in the order of the texts, over several batches, other texts are passed over, all have length 1."""
     vectors = {"one": [3.0, 4.0], "two": [0.0, 2.0], "query": [9.0, 9.0], "zéro": [0.0, 0.0]}
     rows = sorted((key(text), vector) for text, vector in vectors.items())
     table = pa.table({"text_hash": [row[0] for row in rows], "vector": pa.array([row[1] for row in rows], kind)})
-    actual = text_vectors(pa.array(["two", "zéro", "one"]), table.to_batches(max_chunksize=1))
+    texts, file = pa.array(["two", "zéro", "one"]), tmp_path / "vectors.npy"
+    actual = text_vectors(texts, table.to_batches(max_chunksize=1))
     np.testing.assert_allclose(actual, [[0, 1], [0, 0], [0.6, 0.8]], rtol=1e-6)
     assert actual.dtype == np.float32
+    mapped = text_vectors(texts, table.to_batches(max_chunksize=1), file)
+    assert isinstance(mapped, np.memmap)
+    assert mapped.tobytes() == np.load(file).tobytes() == actual.tobytes()
 
 
 def test_missing_embedding_is_an_error() -> None:
