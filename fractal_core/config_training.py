@@ -126,6 +126,16 @@ class TrainSettings(Section):
         return name
 
     @model_validator(mode="after")
+    def _have_a_loss_that_takes_prior_weights(self) -> Self:
+        for name, weight in self.prior_weights.model_dump().items():
+            if weight > 0 and self.scorer == "finetune":
+                raise ValueError(
+                    f'prior_weights.{name} = {weight:g} has no effect with scorer = "finetune", which learns from '
+                    "response labels alone; set it to 0, or take another scorer"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _have_evidence_to_attend_by(self) -> Self:
         if self.pooling == "attention" and self.scorer not in ("evidence", "mlp"):
             raise ValueError(f'pooling = "attention" needs scorer = "evidence" or "mlp", not "{self.scorer}"')

@@ -24,3 +24,12 @@ def test_own_priors_are_off() -> None:
     """By default nothing of the user's own is used, so gold labels and given numbers cannot matter."""
     priors = RunConfig.model_validate({"input": {"path": "x.jsonl"}}).priors
     assert (priors.column, priors.sql, priors.hybrid) == (False, "", False)
+
+
+def test_finetuning_takes_no_weight() -> None:
+    """A weight that would do nothing is an error; without one the encoder can be trained."""
+    raw = {"input": {"path": "x.jsonl"}, "train": {"scorer": "finetune", "prior_weights": {"query": 0.1}}}
+    with pytest.raises(ValidationError, match=r'prior_weights.query = 0.1 has no effect with scorer = "finetune"'):
+        RunConfig.model_validate(raw)
+    raw["train"]["prior_weights"]["query"] = 0.0
+    assert RunConfig.model_validate(raw).train.scorer == "finetune"
