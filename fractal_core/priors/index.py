@@ -28,6 +28,8 @@ SEED = 20_240_404
 LINKS = 32
 """Links of a vector in each layer of the graph; twice as many in the lowest."""
 CANDIDATES_WHILE_BUILDING = 40
+VECTORS_AT_ONCE = 8_192
+"""Taken into the graph; among them the order is FAISS's."""
 CANDIDATES = (32, 48, 64, 96, 128, 192, 256, 384, 512)
 """Of a search: as many are followed as the recall on a sample asks for."""
 TARGET_RECALL = 0.95
@@ -63,7 +65,14 @@ class Index:
     graph: Any = None
 
 
-def build_index(vectors: NDArray[np.float32], kind: str, *, device: str, flat_limit: int = FLAT_LIMIT) -> Index:
+def build_index(
+    vectors: NDArray[np.float32],
+    kind: str,
+    *,
+    device: str,
+    flat_limit: int = FLAT_LIMIT,
+    advance: Callable[[int], None] = lambda vectors: None,
+) -> Index:
     """Build the index over distinct vectors.
 
     Args:
@@ -72,13 +81,15 @@ def build_index(vectors: NDArray[np.float32], kind: str, *, device: str, flat_li
             number on a GPU.
         device: "cuda" searches on the GPU, but for "hnsw".
         flat_limit: most vectors for which "auto" searches exactly.
+        advance: told how many vectors more are in the index.
 
     Raises:
         StoreError: FAISS is not installed.
     """
     faiss = load_faiss()
     if kind == "hnsw" or (kind == "auto" and device != "cuda" and len(vectors) > flat_limit):
-        return _hnsw(faiss, vectors)
+        return _hnsw(faiss, vectors, advance)
+    advance(len(vectors))
     if device != "cuda":
         return Index(len(vectors), True, _flat(faiss, vectors))
     if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
@@ -125,7 +136,7 @@ def _flat(faiss: Any, vectors: NDArray[np.float32]) -> Search:
     return search
 
 
-def _hnsw(faiss: Any, vectors: NDArray[np.float32]) -> Index:
+def _hnsw(faiss: Any, vectors: NDArray[np.float32], advance: Callable[[int], None]) -> Index:
     """Hierarchical navigable small worlds (arXiv 1603.09320), searched as widely as the recall on a sample asks for.
 
     The graph holds the vectors in float16: half the memory, and neighbours are put in order by the vectors themselves
@@ -137,7 +148,9 @@ def _hnsw(faiss: Any, vectors: NDArray[np.float32]) -> Index:
     graph.train(vectors[:1])
     # Which links are made depends on which vector is first, and threads race.
     with threadpool_limits(limits=1):
-        graph.add(vectors)
+        for low in range(0, size, VECTORS_AT_ONCE):
+            graph.add(vectors[low : low + VECTORS_AT_ONCE])
+            advance(min(VECTORS_AT_ONCE, size - low))
 
     exact = _flat(faiss, vectors)
     sample = np.random.default_rng(SEED).permutation(size)

@@ -159,7 +159,8 @@ def _neighbours(
     if params.neighbours == 0 or len(digests) == 0:
         save_compared(digests.slice(0, 0), outputs.file(COMPARED_FILE))
         return known.rows, known.similarities
-    index = build_index(compared.vectors, params.index, device=runtime.device)
+    with runtime.progress("index", len(compared.vectors)) as progress:
+        index = build_index(compared.vectors, params.index, device=runtime.device, advance=progress.advance)
     if not index.exact:
         outputs.figure(RECALL, round(index.recall, 4))
         runtime.note(index.summary)

@@ -53,11 +53,15 @@ def test_hnsw_finds_nearly_all_and_reports_the_truth() -> None:
     assert abs(recall - reported) < 0.03
 
 
-def test_hnsw_is_the_same_twice() -> None:
-    """Two indices over the same vectors return the same bytes."""
-    vectors = clustered(3000)
-    first, second = (build_index(vectors, "hnsw", device="cpu").search(vectors, 5) for _ in range(2))
+def test_hnsw_is_the_same_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two indices over the same vectors, which are taken part by part, return the same bytes."""
+    monkeypatch.setattr(module, "VECTORS_AT_ONCE", 700)
+    vectors, taken = clustered(3000), []
+    first, second = (
+        build_index(vectors, "hnsw", device="cpu", advance=taken.append).search(vectors, 5) for _ in range(2)
+    )
     assert [part.tobytes() for part in first] == [part.tobytes() for part in second]
+    assert taken == [700, 700, 700, 700, 200] * 2
 
 
 def test_low_recall_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
