@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fractal_core.stage_params import EmbedParams
     from fractal_core.store.stage import Inputs, Outputs, Runtime
 
-SHARD_CHARACTERS = 250_000
+SHARD_CHARACTERS = 100_000
 HELD_BYTES = 2 * 1024**3
 
 
