@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fractal_core.config_section import Fraction, Section
 from fractal_core.config_training import PriorWeights, PseudolabelConfig, TrainConfig, TrainSettings
@@ -140,7 +140,9 @@ class PriorsConfig(Section):
         10, ge=0, le=1000, description="Nearest sentences of other responses kept for each sentence; 0 for none."
     )
     index: Literal["auto", "flat", "hnsw"] = Field(
-        "auto", description="FAISS index: flat is exact, hnsw is faster above about 100,000 sentences."
+        "auto",
+        description="FAISS index: flat is exact, hnsw misses a few neighbours and is faster. auto: flat up to 100,000 "
+        "distinct sentences, and for any number on a GPU.",
     )
     column: bool = Field(
         False, description="Take the input's column prior: your own number for each sentence, or one for all of them."
@@ -155,6 +157,13 @@ class PriorsConfig(Section):
         description="Learn a prior from the gold sentence labels of train responses, if there are some (about 10 % is "
         "plenty); scores then depend on gold labels.",
     )
+
+    @field_validator("index", mode="before")
+    @classmethod
+    def _is_no_longer_ivf(cls, index: object) -> object:
+        if index == "ivf":
+            raise ValueError('there is no index "ivf" any more; take "hnsw", which finds more and sooner')
+        return index
 
 
 class EvaluateConfig(Section):

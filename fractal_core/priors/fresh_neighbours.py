@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fractal_core.priors.index import SIMILARITY_ERROR
 from fractal_core.priors.occurrences import Candidates, Occurrences
-from fractal_core.priors.similarity import cosines_of_pairs
+from fractal_core.priors.similarity import SIMILARITY_ERROR, cosines_of_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,14 +5,16 @@ On a GPU that the installed FAISS cannot use (its usual package is for CPUs) PyT
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fractal_core.errors import StoreError
+from fractal_core.priors.recall import Sample
+from fractal_core.priors.similarity import SIMILARITY_ERROR
 from fractal_core.priors.torch_search import tiled_search
 
 if TYPE_CHECKING:
@@ -33,12 +35,12 @@ VECTORS_AT_ONCE = 8_192
 CANDIDATES = (32, 48, 64, 96, 128, 192, 256, 384, 512)
 """Of a search: as many are followed as the recall on a sample asks for."""
 TARGET_RECALL = 0.95
-DEPTH = 10
-RECALL = f"recall@{DEPTH}"
-SIMILARITY_ERROR = 1e-5
-"""Bound on how far a similarity computed by FAISS in float32 is from the exact one, for vectors of length 1."""
+TUNING, MEASURING = 256, 1_000
+"""Texts of the two samples."""
+LEAST_DEPTH = 10
+"""Recall is that of so many nearest, or of more if more are wanted."""
 HALF_ERROR = 5e-4
-"""The same where one of the two vectors is held in float16, which rounds each number by at most 2^-11 of its size."""
+"""The same bound as SIMILARITY_ERROR where one of the vectors is held in float16: that rounds by at most 2^-11."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Index:
         search: ([Q, D] float32, count) -> [Q, count] float32 inner products in descending order, and [Q, count] int64
             vector numbers, -1 where fewer were found.
         summary: a clause for the user, empty if there is nothing to say.
-        recall: share of the true ten nearest that a sample of searches found.
+        figures: what was measured: recall@10, say, the share of the true ten nearest that a sample of searches found.
         error: bound on how far the inner products are from the exact ones, for vectors of length 1.
         graph: the FAISS index that `save_index` writes; None if it is exact.
     """
@@ -60,7 +62,7 @@ class Index:
     exact: bool
     search: Search
     summary: str = ""
-    recall: float = 1.0
+    figures: Mapping[str, float] = field(default_factory=dict)
     error: float = SIMILARITY_ERROR
     graph: Any = None
 
@@ -68,6 +70,7 @@ class Index:
 def build_index(
     vectors: NDArray[np.float32],
     kind: str,
+    count: int = LEAST_DEPTH,
     *,
     device: str,
     flat_limit: int = FLAT_LIMIT,
@@ -79,6 +82,7 @@ def build_index(
         vectors: [T, D] float32 of length 1, C-contiguous, may be memory-mapped: a flat index on the CPU copies nothing.
         kind: "flat" is exact, "hnsw" approximate and faster, "auto" is flat up to `flat_limit` vectors, and for any
             number on a GPU.
+        count: how many nearest are wanted; as many candidates are followed as that takes.
         device: "cuda" searches on the GPU, but for "hnsw".
         flat_limit: most vectors for which "auto" searches exactly.
         advance: told how many vectors more are in the index.
@@ -88,7 +92,7 @@ def build_index(
     """
     faiss = load_faiss()
     if kind == "hnsw" or (kind == "auto" and device != "cuda" and len(vectors) > flat_limit):
-        return _hnsw(faiss, vectors, advance)
+        return _hnsw(faiss, vectors, max(count, LEAST_DEPTH), advance)
     advance(len(vectors))
     if device != "cuda":
         return Index(len(vectors), True, _flat(faiss, vectors))
@@ -136,7 +140,7 @@ def _flat(faiss: Any, vectors: NDArray[np.float32]) -> Search:
     return search
 
 
-def _hnsw(faiss: Any, vectors: NDArray[np.float32], advance: Callable[[int], None]) -> Index:
+def _hnsw(faiss: Any, vectors: NDArray[np.float32], depth: int, advance: Callable[[int], None]) -> Index:
     """Hierarchical navigable small worlds (arXiv 1603.09320), searched as widely as the recall on a sample asks for.
 
     The graph holds the vectors in float16: half the memory, and neighbours are put in order by the vectors themselves
@@ -152,37 +156,19 @@ def _hnsw(faiss: Any, vectors: NDArray[np.float32], advance: Callable[[int], Non
             graph.add(vectors[low : low + VECTORS_AT_ONCE])
             advance(min(VECTORS_AT_ONCE, size - low))
 
+    sample = np.random.default_rng(SEED).permutation(size)[: TUNING + MEASURING]
     exact = _flat(faiss, vectors)
-    sample = np.random.default_rng(SEED).permutation(size)
-    tuning, measuring = sample[:256], sample[-1000:]
-
-    def recall_of(rows: NDArray[np.int64], truth: Found) -> float:
-        numbers = graph.search(vectors[rows], DEPTH + 1)[1]
-        found = np.einsum("qd,qnd->qn", vectors[rows], vectors[numbers.clip(min=0)])
-        return _recall(truth, (found, numbers), rows)
-
-    truth = exact(vectors[tuning], min(DEPTH + 1, size))
+    tuning, measuring = (Sample(vectors, rows, depth, exact) for rows in np.split(sample, [min(TUNING, size // 2)]))
     for graph.hnsw.efSearch in CANDIDATES:
-        if recall_of(tuning, truth) >= TARGET_RECALL:
+        if tuning.recall(graph.search) >= TARGET_RECALL:
             break
-    recall = recall_of(measuring, exact(vectors[measuring], min(DEPTH + 1, size)))
+    if len(measuring.rows) == 0:
+        return Index(size, False, graph.search, "neighbours come from an HNSW index", {}, HALF_ERROR, graph)
+    recall = measuring.recall(graph.search)
     summary = (
-        f"neighbours come from an HNSW index (the best {graph.hnsw.efSearch} followed) with {RECALL} of "
-        f"{recall:.3f}, measured against exact search on {len(measuring):,} of {size:,} distinct sentences"
+        f"neighbours come from an HNSW index (the best {graph.hnsw.efSearch} followed) with recall@{depth} of "
+        f"{recall:.3f}, measured against exact search on {len(measuring.rows):,} of {size:,} distinct sentences"
     )
     if recall < TARGET_RECALL:
         summary += '; set priors.index = "flat" for exact neighbours'
-    return Index(size, False, graph.search, summary, recall, HALF_ERROR, graph)
-
-
-def _recall(truth: Found, found: Found, own: NDArray[np.int64]) -> float:
-    """Share of the true nearest vectors that were found, the query itself left out; equals in similarity count."""
-    expected, actual = (
-        -np.sort(-np.where((numbers < 0) | (numbers == own[:, None]), -np.inf, similarities), axis=1)
-        for similarities, numbers in (truth, found)
-    )
-    depth = min(DEPTH, expected.shape[1] - 1)
-    if depth < 1:
-        return 1.0
-    hits = (actual >= expected[:, depth - 1 : depth] - SIMILARITY_ERROR).sum(axis=1)
-    return float(np.minimum(hits, depth).mean() / depth)
+    return Index(size, False, graph.search, summary, {f"recall@{depth}": recall}, HALF_ERROR, graph)

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fractal_core.priors.fresh_neighbours import neighbours_now
-from fractal_core.priors.index import SIMILARITY_ERROR
 from fractal_core.priors.known_neighbours import Known, nothing_known
 from fractal_core.priors.occurrences import Candidates, Occurrences
-from fractal_core.priors.similarity import cosines_of_pairs
+from fractal_core.priors.similarity import SIMILARITY_ERROR, cosines_of_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

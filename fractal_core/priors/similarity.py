@@ -9,6 +9,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+SIMILARITY_ERROR = 1e-5
+"""Bound on how far a similarity computed by FAISS in float32 is from the exact one, for vectors of length 1."""
+
 
 def similarity_prior(cosine: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (1 + cos(x, u)) / 2 for sentences x and a document or query u each: P1 of the FRACTAL paper (2404.04817).

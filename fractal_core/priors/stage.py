@@ -14,7 +14,7 @@ from fractal_core.priors.apart import Apart
 from fractal_core.priors.column import column_prior
 from fractal_core.priors.correlation import response_correlation
 from fractal_core.priors.evidence_prior import EvidenceStandardiser, comparisons, feature_matrix
-from fractal_core.priors.index import RECALL, build_index
+from fractal_core.priors.index import build_index
 from fractal_core.priors.known_neighbours import (
     COMPARED_FILE,
     find_known,
@@ -67,6 +67,8 @@ def priors(inputs: Inputs, params: PriorsParams, outputs: Outputs, runtime: Runt
     compared = Sentences(text_vectors(texts, inputs.batches("embeddings"), file), text, response)
     unknown = np.full(len(text), np.nan, dtype=np.float32)
     apart = Apart(compared, file, runtime, outputs.scratch) if runtime.engine.apart else None
+    if apart is None:
+        file.unlink(missing_ok=True)  # It stays for as long as it is mapped, and no killed run leaves it.
 
     columns = {
         "document_similarity": similarity_prior(evidence.column(DOCUMENT_COSINE).to_numpy()),
@@ -160,9 +162,12 @@ def _neighbours(
         save_compared(digests.slice(0, 0), outputs.file(COMPARED_FILE))
         return known.rows, known.similarities
     with runtime.progress("index", len(compared.vectors)) as progress:
-        index = build_index(compared.vectors, params.index, device=runtime.device, advance=progress.advance)
-    if not index.exact:
-        outputs.figure(RECALL, round(index.recall, 4))
+        index = build_index(
+            compared.vectors, params.index, params.neighbours, device=runtime.device, advance=progress.advance
+        )
+    for name, value in index.figures.items():
+        outputs.figure(name, round(value, 4))
+    if index.summary:
         runtime.note(index.summary)
     save_compared(digests if index.exact else digests.slice(0, 0), outputs.file(COMPARED_FILE))
     if index.exact:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ def text_vectors(
 
     Raises:
         StoreError: a text has no embedding.
+        OSError: there is no room for the file.
     """
     keys = _hashes(texts)
     order = np.argsort(keys, kind="stable")
@@ -63,7 +65,7 @@ def text_vectors(
         vectors = flat.reshape(len(rows), -1).astype(np.float64)
         if matrix is None:
             shape = (len(keys), vectors.shape[1])
-            matrix = np.zeros(shape, np.float32) if file is None else open_memmap(file, "w+", np.float32, shape)
+            matrix = np.zeros(shape, np.float32) if file is None else _mapped(file, shape)
         length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
         matrix[rows] = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
         found[rows] = True
@@ -75,6 +77,16 @@ def text_vectors(
         )
         raise StoreError(message)
     return matrix if matrix is not None else np.zeros((0, 1), dtype=np.float32)
+
+
+def _mapped(file: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Map a new file of zeros."""
+    matrix: NDArray[np.float32] = open_memmap(file, "w+", np.float32, shape)
+    if hasattr(os, "posix_fallocate"):
+        # Without room of its own a full disk would end the process by a signal, at the first number written.
+        with file.open("r+b") as room:
+            os.posix_fallocate(room.fileno(), 0, file.stat().st_size)
+    return matrix
 
 
 def _in_pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -82,6 +83,34 @@ def test_full_disk(project, runner_in, clean, tmp_path, room):
         _assert_unharmed(runner, clean, keeps=kept)
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+_VECTORS = """
+import sys, errno, hashlib
+from pathlib import Path
+import numpy as np, pyarrow as pa
+from fractal_core.priors.vectors import text_vectors
+texts = [str(number) for number in range(1000)]
+keys = [hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in texts]
+vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(256_000, np.float32)), 256)
+batch = pa.record_batch({"text_hash": keys, "vector": vectors})
+try:
+    text_vectors(pa.array(texts), [batch], Path(sys.argv[1]))
+except OSError as error:
+    print(errno.errorcode[error.errno])
+"""
+
+
+@needs_root
+def test_full_disk_beneath_mapped_vectors(tmp_path):
+    """Vectors that are mapped have room of their own from the start: else the kernel would end the process."""
+    _mount("-t", "tmpfs", "-o", "size=600k", "tmpfs", str(tmp_path))
+    try:
+        command = [sys.executable, "-c", _VECTORS, str(tmp_path / "vectors.npy")]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stdout) == (0, "ENOSPC\n"), ended.stderr
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
 
 
 def _fill(path, room):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fractal_core.priors import neighbours as module
-from fractal_core.priors.index import SEED, build_index
+from fractal_core.priors.index import MEASURING, SEED, TUNING, build_index
 from fractal_core.priors.neighbours import nearest_sentences
 from fractal_core.priors.sentences import Sentences
 
@@ -147,7 +147,7 @@ def test_hnsw_holds_half_and_says_what_it_finds() -> None:
     found, numbers = index.search(vectors, 11)
     exact = np.einsum("qd,qnd->qn", vectors.astype(np.float64), vectors[numbers].astype(np.float64))
     assert 1e-6 < np.abs(found - exact)[numbers >= 0].max() < index.error
-    sample = np.random.default_rng(SEED).permutation(900)[-1000:]
+    sample = np.random.default_rng(SEED).permutation(900)[TUNING : TUNING + MEASURING]
     truth = np.argsort(-(vectors @ vectors.T), axis=1, kind="stable")[:, :11]
     hits = [len((set(truth[row]) & set(numbers[row])) - {row}) / 10 for row in sample]
     assert f"recall@10 of {np.mean(hits):.3f}" in index.summary

@@ -26,6 +26,12 @@ def test_own_priors_are_off() -> None:
     assert (priors.column, priors.sql, priors.hybrid) == (False, "", False)
 
 
+def test_an_index_that_is_gone_says_what_takes_its_place() -> None:
+    """A configuration from before is told what to write."""
+    with pytest.raises(ValidationError, match='no index "ivf" any more; take "hnsw"'):
+        RunConfig.model_validate({"input": {"path": "x.jsonl"}, "priors": {"index": "ivf"}})
+
+
 def test_finetuning_takes_no_weight() -> None:
     """A weight that would do nothing is an error; without one the encoder can be trained."""
     raw = {"input": {"path": "x.jsonl"}, "train": {"scorer": "finetune", "prior_weights": {"query": 0.1}}}

@@ -74,13 +74,36 @@ def test_low_recall_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 'priors.index = "flat"' in build_index(unit, "hnsw", device="cpu").summary
 
 
-def test_recall_counts_equals_and_not_itself() -> None:
-    """A query finds itself always, which is no merit; a different vector of the same similarity is as good."""
-    truth = np.array([[1.0, 0.9, 0.8]], np.float32), np.array([[7, 1, 2]])
-    own = np.array([7])
-    assert module._recall(truth, (np.array([[1.0, 0.9, 0.8]], np.float32), np.array([[7, 1, 3]])), own) == 1.0
-    assert module._recall(truth, (np.array([[1.0, 0.9, 0.1]], np.float32), np.array([[7, 1, 3]])), own) == 0.5
-    assert module._recall(truth, (np.array([[1.0, -9.0, -9.0]], np.float32), np.array([[7, -1, -1]])), own) == 0.0
+def test_more_neighbours_are_searched_for_more_widely() -> None:
+    """Recall is that of as many neighbours as are wanted, and as many candidates are followed as that takes."""
+    vectors = np.random.default_rng(1).normal(size=(6000, 48))
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    few, many = (build_index(unit, "hnsw", count, device="cpu") for count in (3, 64))
+    assert list(few.figures) == ["recall@10"]
+    assert list(many.figures) == ["recall@64"]
+    assert many.figures["recall@64"] >= 0.93
+    assert many.graph.hnsw.efSearch > few.graph.hnsw.efSearch
+
+
+def test_equals_do_not_hide_what_is_missed() -> None:
+    """Where a third of the vectors is zero, the others are found as well as without them."""
+    vectors = np.random.default_rng(2).normal(size=(6000, 64))
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit[::3] = 0.0
+    rows = np.flatnonzero(np.arange(6000) % 3)[:800]
+    index = build_index(unit, "hnsw", device="cpu")
+    found = index.search(unit[rows], 11)[1]
+    products = unit[rows] @ unit.T
+    truth = np.argsort(-products, axis=1)[:, :11]
+    hits = [len(set(a) & set(b)) - 1 for a, b in zip(truth.tolist(), found.tolist(), strict=True)]
+    assert np.mean(hits) / 10 >= 0.93
+    assert abs(np.mean(hits) / 10 - index.figures["recall@10"]) < 0.03
+
+
+def test_nothing_is_measured_where_all_are_equal() -> None:
+    """One text, or any number with one vector, have no neighbours that could be missed: no figure."""
+    for vectors in (np.ones((1, 4), np.float32) / 2, np.ones((50, 4), np.float32) / 2):
+        assert build_index(vectors, "hnsw", device="cpu").figures == {}
 
 
 def test_without_faiss_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
