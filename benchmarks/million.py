@@ -151,7 +151,8 @@ def report(command: str, found: dict[str, Any]) -> str:
         )
     if len(runs) > 1:
         lines += ["", "Growth, as the power of the number of sentences:", ""]
-        for fewer, more in zip(runs, runs[1:], strict=False):
+        pairs = [*zip(runs, runs[1:], strict=False), *([(runs[0], runs[-1])] if len(runs) > 2 else [])]
+        for fewer, more in pairs:
             lines.append(
                 f"- {fewer['sentences']:,} to {more['sentences']:,}: CPU {exponent(fewer, more, 'cpu'):.2f}, "
                 f"clock {exponent(fewer, more, 'seconds'):.2f}"
@@ -216,7 +217,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    sizes = " ".join(map(str, arguments.sentences))
+    sizes = " ".join(map(str, arguments.sentences)) + " --score " + " ".join(map(str, arguments.score))
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
         found = measure(folder, arguments.sentences, arguments.score, arguments.rows)
