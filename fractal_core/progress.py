@@ -35,6 +35,7 @@ _UNITS = {
     "segment": "responses",
     "distil": "tokens",
     "embed": "characters",
+    "index": "sentences",
     "neighbours": "sentences",
     "train": "steps",
     "pseudolabel": "epochs",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 
@@ -54,10 +55,11 @@ def test_every_key_is_offered():
 def test_completion_is_installed(tmp_path):
     """`--install-completion` writes a script for bash and has it read at the start."""
     environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    # From a shell, which is how its kind is found out; a second command keeps it from becoming the first.
+    typed = shlex.join([sys.executable, "-c", CODE, "--install-completion"]) + "; exit $?"
     result = subprocess.run(
-        [sys.executable, "-c", CODE, "--install-completion", "bash"], env=environment, capture_output=True, text=True,
-        timeout=60, check=False,
-    )  # fmt: skip
+        ["bash", "-c", typed], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert result.returncode == 0, result.stderr
     script = tmp_path / ".bash_completions" / "fractal.sh"
     assert str(script) in (tmp_path / ".bashrc").read_text()
