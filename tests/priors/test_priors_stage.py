@@ -241,6 +241,12 @@ def test_blocks_of_output_do_not_change_it(monkeypatch: pytest.MonkeyPatch) -> N
     assert run(make_inputs(), neighbours=3) == whole
 
 
+def test_nothing_is_left_of_the_mapped_vectors() -> None:
+    """Their file has no name any more while they are read, so that a killed run leaves nothing of it."""
+    outputs = written(make_inputs(), neighbours=2)
+    assert sorted(path.name for path in Path(outputs.folder.name).iterdir()) == ["compared.parquet"]
+
+
 def test_hnsw_reports_recall() -> None:
     """The recall of an approximate index reaches the user and table stages; an exact one has nothing to say."""
     notes: list[str] = []
