@@ -13,7 +13,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled
 
 COVERED = "Covered"
@@ -33,7 +33,11 @@ def cover_overdue(client: SyncPrefectClient, deployment: UUID) -> int:
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
         next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=now),
     )
-    runs = [run for run in client.read_flow_runs(flow_run_filter=overdue) if run.auto_scheduled]
+    found: list[FlowRun] = []
+    # The server gives as many at once as it was told to.
+    while page := client.read_flow_runs(flow_run_filter=overdue, offset=len(found)):
+        found += page
+    runs = [run for run in found if run.auto_scheduled]
     for run in runs:
         words = f"the run that started at {now:%Y-%m-%d %H:%M:%S} UTC makes up for it"
         client.set_flow_run_state(run.id, Cancelled(name=COVERED, message=words), force=True)

@@ -43,11 +43,6 @@ class Job:
     parameters: dict[str, Any]
     overlap: IfRunning
 
-    @property
-    def full_name(self) -> str:
-        """Its name in Prefect."""
-        return f"{label_on_schedule.name}/{self.name}"
-
 
 class _Runner(Runner):
     """Prefect's runner, which leaves signals to us."""
@@ -76,8 +71,7 @@ def run_job(
         check: raises FractalError if there is no use in going on.
     """
     try:
-        why = why_at_once(job.timetable, take_stock(job.full_name), datetime.now(UTC))
-        asyncio.run(_serve(job, workspace, stop, tell, served, check, why))
+        asyncio.run(_serve(job, workspace, stop, tell, served, check))
     except _NO_ANSWER as error:
         raise FractalError(
             f"The Prefect server at {PREFECT_API_URL.value()} cannot be used ({_in_words(error)}); check that it runs, "
@@ -92,11 +86,12 @@ async def _serve(
     tell: Tell,
     served: Callable[[], None],
     check: Callable[[], None],
-    why: str | None,
 ) -> None:
     runner = _runner(job)
     async with get_client() as client:
         deployment = await runner.aadd_deployment(await make_deployment(job))
+        backlog = await asyncio.to_thread(take_stock, deployment)
+        why = why_at_once(job.timetable, backlog, datetime.now(UTC))
         telling = asyncio.create_task(_tell_ticks(Ticks(workspace, deployment), client, tell))
         served()
         if why is not None:

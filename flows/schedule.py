@@ -17,7 +17,6 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron, Interval, Schedule
 from prefect.server.schemas.schedules import CronSchedule
 from tzlocal import get_localzone_name
@@ -82,31 +81,32 @@ class Backlog:
     overdue: int = 0
 
 
-def take_stock(deployment: str) -> Backlog:
+def take_stock(deployment: UUID) -> Backlog:
     """Settle what a killed process left of a deployment's runs, and return what was missed.
 
     Args:
-        deployment: its name, "flow/deployment". Nobody else may serve it now.
+        deployment: served by nobody, and registered anew: a tick of an earlier schedule, which would have the
+            parameters of that one, is overdue by now or gone.
     """
     with get_client(sync_client=True) as client:
-        try:
-            found = client.read_deployment_by_name(deployment).id
-        except ObjectNotFound:
-            return Backlog()
         under_way = FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY))
-        settle_flow_runs([str(run.id) for run in client.read_flow_runs(flow_run_filter=_runs_of(found, under_way))])
+        settle_flow_runs(
+            [str(run.id) for run in client.read_flow_runs(flow_run_filter=_runs_of(deployment, under_way))]
+        )
         ran = FlowRunFilterState(
             type=FlowRunFilterStateType(not_any_=[StateType.SCHEDULED]),
             name=FlowRunFilterStateName(not_any_=[COVERED]),
         )
         newest = client.read_flow_runs(
-            flow_run_filter=_runs_of(found, ran), sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1
+            flow_run_filter=_runs_of(deployment, ran), sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1
         )
-        return Backlog(newest[0].expected_start_time if newest else None, cover_overdue(client, found))
+        return Backlog(newest[0].expected_start_time if newest else None, cover_overdue(client, deployment))
 
 
 def why_at_once(timetable: Timetable, backlog: Backlog, now: datetime) -> str | None:
     """Say why one run is to be made as soon as the schedule is served; None if the first tick can be waited for."""
+    if timetable.cron is None and backlog.last is None:
+        return "the first of its interval"
     if backlog.overdue or (backlog.last is not None and timetable.next_after(backlog.last) <= now):
         since = f" since {backlog.last.astimezone():%Y-%m-%d %H:%M:%S}" if backlog.last else ""
         return f"nothing ran{since}, though it was due; this run makes up for all that was missed"

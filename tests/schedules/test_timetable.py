@@ -79,3 +79,4 @@ def test_an_interval_begins_at_once():
     """Who asks for a run every hour does not wait an hour for the first."""
     assert why_at_once(Timetable(interval=3600), Backlog(), NOON) == "the first of its interval"
     assert why_at_once(Timetable(interval=3600), Backlog(last=NOON), NOON) == "the first of its interval"
+    assert why_at_once(Timetable(interval=1), Backlog(overdue=1), NOON) == "the first of its interval"
