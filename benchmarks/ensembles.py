@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.made_up import BATCH, RESPONSES, make_examples, make_fit, sizes_like_wikiqa
+from benchmarks.made_up import BATCH, RESPONSES, make_examples, make_fit, sizes_like_wikiqa, with_dev
 from benchmarks.results import RESULTS, hardware, put
 from benchmarks.turns import TIMES, Rounds, middle, ratio, take_turns
 from fractal_core.mil.examples import PriorTerms
@@ -69,10 +69,10 @@ ENSEMBLES = (
 
 def training(ensemble: Ensemble, responses: int) -> Callable[[], None]:
     """Return the training of all members at once."""
-    sizes = sizes_like_wikiqa(responses)
+    sizes = sizes_like_wikiqa(with_dev(responses))
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(int(sizes.sum()), ensemble.width, generator=generator)
-    examples = make_examples(features, sizes, ensemble.dealings, ensemble.folds, PriorTerms(), 0)
+    examples = make_examples(features, sizes, responses, ensemble.dealings, ensemble.folds, PriorTerms(), 0)
     return make_fit(examples, ensemble.scorer, "noisy", {}, Schedule(EPOCHS, BATCH, 1e-3, 0, ensemble.penalties))
 
 

@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from fractal_core.mil.examples import NO_FOLD, Examples, PriorTerms
 from fractal_core.mil.losses import SentencePairs, pair_correlation
 from fractal_core.mil.objective import BagObjective
+from fractal_core.mil.scorers.features import Features
 from fractal_core.mil.segments import Segments
 from fractal_core.mil.starting import start_from
 from fractal_core.mil.task import Task
@@ -21,6 +22,8 @@ BATCH = 256
 # wikiqa's train split: 2,118 responses with 20,360 sentences, 1 to 30 each, of standard deviation 6.2; no contexts.
 RESPONSES = 2_118
 MEAN, DEVIATION, MOST = 20_360 / 2_118, 6.2, 30
+# Of its dev split, for each of train.
+_DEV = 296 / 2_118
 
 
 def sizes_like_wikiqa(responses: int, seed: int = 0) -> Tensor:
@@ -41,25 +44,36 @@ def sizes_like_wikiqa(responses: int, seed: int = 0) -> Tensor:
     return sizes
 
 
+def with_dev(responses: int) -> int:
+    """Return how many responses there are with those of dev, at least one, if so many are of train."""
+    return responses + max(1, round(_DEV * responses))
+
+
 def make_vectors(count: int, width: int, seed: int) -> Tensor:
     """Return random unit vectors, float32 [count, width]."""
     return normalize(torch.randn(count, width, generator=torch.Generator().manual_seed(seed)), dim=1)
 
 
-def make_examples(features: Tensor, sizes: Tensor, dealings: int, folds: int, terms: PriorTerms, seed: int) -> Examples:
-    """Return responses of random binary labels, all of train.
+def make_examples(
+    features: Features, sizes: Tensor, train: int, dealings: int, folds: int, terms: PriorTerms, seed: int
+) -> Examples:
+    """Return responses of random binary labels.
 
     Args:
-        features: float32 [N, F].
+        features: [N, F].
         sizes: int64 [B], summing to N.
+        train: how many of them, the first, are of train; the others are of dev.
         dealings: into folds.
-        folds: of a dealing; with 1, members see every response, and are judged by the same.
+        folds: of a dealing; with 1, members see every response of train, and are judged by those of dev.
         terms: targets of the prior terms.
         seed: of labels and folds.
     """
     generator = torch.Generator().manual_seed(seed)
     responses = len(sizes)
-    order = torch.stack([torch.randperm(responses, generator=generator) for _ in range(dealings)])
+    order = torch.stack([torch.randperm(train, generator=generator) for _ in range(dealings)])
+    fold = torch.full((dealings, responses), NO_FOLD)
+    if folds > 1:
+        fold[:, :train] = order % folds
     return Examples(
         features=features,
         priors={},
@@ -67,9 +81,9 @@ def make_examples(features: Tensor, sizes: Tensor, dealings: int, folds: int, te
         segments=Segments.from_sizes(sizes),
         units=torch.arange(responses)[:, None],
         labels=torch.randint(0, 2, (responses,), generator=generator).to(torch.float64),
-        fold=order % folds if folds > 1 else torch.full_like(order, NO_FOLD),
-        train=torch.ones(responses, dtype=torch.bool),
-        dev=torch.full((responses,), folds == 1),
+        fold=fold,
+        train=torch.arange(responses) < train,
+        dev=torch.arange(responses) >= train,
         gold=torch.full((len(features),), torch.nan, dtype=torch.float64),
         terms=terms,
         members=folds,

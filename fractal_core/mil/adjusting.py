@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from fractal_core.evidence.catalogue import FEATURES
+from fractal_core.mil.scorers.features import dense
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +70,7 @@ def without(examples: Examples, family: str, features: Sequence[str]) -> Example
     mine = torch.tensor([against.get(name) == family for name in features])
     return replace(
         examples,
-        features=examples.features.masked_fill(mine, 0.0),
+        features=dense(examples.features).masked_fill(mine, 0.0) if bool(mine.any()) else examples.features,
         priors={name: values for name, values in examples.priors.items() if name != family},
         families={name: signs for name, signs in examples.families.items() if name != family},
     )

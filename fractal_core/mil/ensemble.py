@@ -9,12 +9,14 @@ import torch
 
 from fractal_core.mil.examples import NO_FOLD
 from fractal_core.mil.logarithms import probability
+from fractal_core.mil.scorers.features import dense
 from fractal_core.mil.scorers.registry import SCORERS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from fractal_core.mil.examples import Examples
+    from fractal_core.mil.scorers.features import Features
     from fractal_core.mil.scorers.parameters import Parameters
 
 EXTRA, ATTENTION = "extra", "attention"
@@ -51,7 +53,7 @@ class Component:
         prior = examples.priors.get(self.family, torch.zeros(examples.segments.total))
         features = examples.features
         if self.parameters["weights"].shape[-1] == 0:  # A bare prior.
-            features = features.new_zeros(len(prior), 0)
+            features = torch.zeros(len(prior), 0)
         return SCORERS[self.scorer].logits(self.parameters, features, prior)
 
 
@@ -70,9 +72,9 @@ def ensemble_extra(components: list[Component]) -> Tensor:
     return torch.stack([c.share * c.parameters[EXTRA] for c in components]).sum(0)
 
 
-def attention_logits(parameters: Parameters, features: Tensor) -> Tensor | None:
+def attention_logits(parameters: Parameters, features: Features) -> Tensor | None:
     """Return attention logits [M, N] of members that have them."""
-    return parameters[ATTENTION] @ features.T if ATTENTION in parameters else None
+    return parameters[ATTENTION] @ dense(features).T if ATTENTION in parameters else None
 
 
 def cross_fitted(logits: Tensor, examples: Examples) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fractal_core.mil.losses import SentencePairs
+    from fractal_core.mil.scorers.features import Features
 
 NO_FOLD = -1
 
@@ -42,7 +43,7 @@ class Examples:
     """B responses with N sentences, and U units of W responses each: W is 1 for labels, 2 for preferences.
 
     Attributes:
-        features: float32 [N, F] (or [N, C, F], C readings of a sentence), z-scores, 0 for null.
+        features: float32 [N, F], z-scores, 0 for null; or the vectors of texts, [N, F] or (C readings) [N, C, F].
         priors: family -> float32 [N], a prior in units of its own standard deviation, 0 where there is none.
         families: family -> float32 [F], the expected sign of each feature that belongs to it, 0 for the others.
         segments: the responses.
@@ -59,7 +60,7 @@ class Examples:
         members: number of folds of a dealing, if it is not one more than the largest that a response has here.
     """
 
-    features: Tensor
+    features: Features
     priors: dict[str, Tensor]
     families: dict[str, Tensor]
     segments: Segments

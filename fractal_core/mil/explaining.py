@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from fractal_core.mil.scorers.features import dense
 from fractal_core.mil.scorers.linear import contributions
 from fractal_core.mil.starting import LINEAR, NO_PRIOR
 
@@ -42,7 +43,8 @@ def contribution_rows(
     pieces = []
     for start in range(0, keys.num_rows, _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
-        matrix = examples.features[rows, : len(shown)]
+        these = keys.slice(start, _ROWS_AT_ONCE)
+        matrix = dense(examples.features[rows])[:, : len(shown)] if shown else torch.zeros(len(these), 0)
         priors = {family: examples.priors[family][rows] for family in families}
         z = torch.cat([matrix, *(prior[:, None] for prior in priors.values())], dim=1).numpy()
         total = np.zeros_like(z)
@@ -53,7 +55,7 @@ def contribution_rows(
             total[:, :wide] += parts[:, :-1]
             if component.family != NO_PRIOR:
                 total[:, len(shown) + families.index(component.family)] += parts[:, -1]
-        pieces.append(_strongest(keys.slice(start, len(z)), z, total, names))
+        pieces.append(_strongest(these, z, total, names))
     return pieces
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
@@ -11,6 +11,8 @@ from fractal_core.mil.losses import gold_cross_entropy
 from fractal_core.mil.task import handicaps
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from fractal_core.mil.examples import Examples
@@ -94,6 +96,10 @@ def losses_of(
     return losses
 
 
+# Scores by members (a slice of them) of sentences (int64 [n]): logits [m, n], and attention logits [m, n], if any.
+Score: TypeAlias = "Callable[[slice, Tensor], tuple[Tensor, Tensor | None]]"
+
+
 class HeldOut:
     """The units that each team of members has not seen: the mean loss on them is what a penalty is chosen by.
 
@@ -111,28 +117,26 @@ class HeldOut:
         self._examples = examples
         by_own = hidden & (examples.taught | examples.dev)
         self._weight = by_own.float() + (examples.dev & examples.unseen).float() / examples.folds
-        # A team sees most units, so most losses would be for nothing.
+        # A team sees most units, so most scores and losses would be for nothing.
         self._chosen = [UnitSentences.of(examples, torch.nonzero(weight).flatten()) for weight in self._weight]
 
-    def mean(self, task: Task, logits: Tensor, extra: Tensor, attention: Tensor | None = None) -> Tensor:
+    def mean(self, task: Task, score: Score, extra: Tensor) -> Tensor:
         """Return the mean loss of each penalty on units its members have not seen, [penalties].
 
         Args:
             task: of the loss.
-            logits: [M, N], of members team by team, each team with a member a penalty.
+            score: scores sentences by some of the M members, which come team by team, each with a member a penalty.
             extra: [M, E].
-            attention: [M, N].
         """
         teams, units = self._weight.shape
-        size = len(logits) // teams
-        losses = logits.new_zeros(len(logits), units)
+        size = len(extra) // teams
+        losses = self._weight.new_zeros(len(extra), units)
         everyone = handicaps(extra, self._examples.covariates)
         for number, chosen in enumerate(self._chosen):
             team = slice(number * size, (number + 1) * size)
-            weights = None if attention is None else attention[team][:, chosen.sentences]
+            logits, attention = score(team, chosen.sentences)
             ahead = None if everyone is None else everyone[team]
-            of_team = logits[team][:, chosen.sentences]
-            found = losses_of(self._examples, task, chosen, of_team, extra[team], weights, ahead)
+            found = losses_of(self._examples, task, chosen, logits, extra[team], attention, ahead)
             losses[team, chosen.units] = found
         losses = losses.reshape(teams, size, units)
         weight = self._weight[:, None].to(losses.dtype).expand(losses.shape).contiguous()

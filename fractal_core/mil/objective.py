@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -13,6 +12,8 @@ from fractal_core.mil.ordinal import grade_log_probabilities
 from fractal_core.mil.task import cumulative_logits, handicaps
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from torch import Tensor
 
     from fractal_core.mil.examples import Examples, PriorTerms
@@ -50,8 +51,8 @@ class Objective(Protocol):
             attention: [M, n], where the pooling takes it.
         """
 
-    def end_epoch(self, logits: Tensor, epoch: int) -> None:
-        """Take note of the logits [M, N] of all sentences after an epoch (from 0)."""
+    def end_epoch(self, everyone: Callable[[], Tensor], epoch: int) -> None:
+        """Take note that an epoch (from 0) has ended; `everyone` works out the logits [M, N] of all sentences."""
 
 
 class BagObjective:
@@ -124,12 +125,12 @@ class BagObjective:
             return neighbour_penalty(torch.sigmoid(logits), self._everywhere, index, similarity, segments)
         return logits.new_zeros(len(logits), segments.count)
 
-    def end_epoch(self, logits: Tensor, epoch: int) -> None:
+    def end_epoch(self, everyone: Callable[[], Tensor], epoch: int) -> None:
         """Let the priors fade; keep everyone's probabilities, for neighbours are mostly outside a mini-batch."""
         if self._fade_epochs:
             self._left = max(0.0, 1.0 - (epoch + 1) / self._fade_epochs)
         if "neighbours" in self._weights:
-            self._everywhere = torch.sigmoid(logits)
+            self._everywhere = torch.sigmoid(everyone())
 
 
 def _has_targets(term: str, terms: PriorTerms) -> bool:
@@ -181,5 +182,5 @@ class PseudolabelObjective:
         total = examples.over_unit(segments.sum(losses * weight)).sum(-1)
         return total / examples.over_unit(segments.sum(weight)).sum(-1).clamp(min=1)
 
-    def end_epoch(self, logits: Tensor, epoch: int) -> None:
+    def end_epoch(self, everyone: Callable[[], Tensor], epoch: int) -> None:
         """Nothing to remember."""

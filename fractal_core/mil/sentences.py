@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fractal_core.mil.scorers.features import Features
     from fractal_core.mil.segments import Segments
     from fractal_core.store.stage import Inputs
 
@@ -72,7 +73,7 @@ class Sentences:
     Attributes:
         keys: response_id and sentence_index.
         segments: the responses.
-        features: float32 [N, F] or [N, C, F], as the scorer reads them.
+        features: [N, F], as the scorer reads them.
         names: of the F features.
         evidence: float32 [N, E], standardised.
         priors: family -> float32 [N], in units of its standard deviation, 0 where there is none.
@@ -83,7 +84,7 @@ class Sentences:
 
     keys: pa.Table
     segments: Segments
-    features: torch.Tensor
+    features: Features
     names: tuple[str, ...]
     evidence: NDArray[np.float32]
     priors: dict[str, torch.Tensor]
@@ -166,24 +167,25 @@ def read_sentences(
         scales = {family: scale_of(values, rows) for family, values in known.items()}
         note_constants(known, scales, rows, note)
     comparison = fitted.comparison if fitted else None
-    features, named = z, evidence_names
+    features: Features = torch.from_numpy(z)
+    named = evidence_names
     if scorer in ("mlp", "concat"):
         batches = inputs.batches("embeddings")
         texts = sentence_texts(responses, inputs.table("sentences"), batches, chunk_tokens)
         if scorer == "mlp":
             comparison = comparison or Comparison.fit(texts, rows)
-            features = mlp_features(z, texts, comparison)
+            features = torch.from_numpy(mlp_features(z, texts, comparison))
         else:
             features, named = concat_features(texts), ()
     # Directions of vectors have no names of their own.
     names = (*named, *(f"{scorer}_{number}" for number in range(features.shape[-1] - len(named))))
-    if position and scorer != "concat":
-        features = np.concatenate([features, place_features(segments).numpy()], axis=1)
+    if position and isinstance(features, torch.Tensor):
+        features = torch.cat([features, place_features(segments)], dim=1)
         names = (*names, *PLACE)
     return Sentences(
         keys=evidence.select(list(KEYS)),
         segments=segments,
-        features=torch.from_numpy(features),
+        features=features,
         names=names,
         evidence=z,
         priors={family: _prior(values, scales[family]) for family, values in known.items()},

@@ -45,6 +45,11 @@ def examples_of(features, labels, sizes, priors=None, folds=3, **changes):
     return Examples(**{**given, **changes})
 
 
+def of_these(logits):
+    """Return logits [M, N] as a score of some members and sentences, without attention."""
+    return lambda members, sentences: (logits[members][:, sentences], None)
+
+
 def make_examples(seed=0, responses=240, folds=4, signal=3.0, dealings=1, label=None, pairs=False):
     """Sentences whose first feature decides; the second is noise, the third is the first turned round.
 

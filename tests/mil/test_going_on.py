@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from planted import RECIPE, SCHEDULE, TASK, learnt, make_examples, nothing, own, ranks
+from planted import RECIPE, SCHEDULE, TASK, learnt, make_examples, nothing, of_these, own, ranks
 
 from fractal_core.mil.ensemble import Component
 from fractal_core.mil.examples import NO_FOLD
@@ -118,7 +118,7 @@ def test_who_has_left_train_is_judged_by_the_fold_that_has_not_seen_it():
             total, weight = total + float(losses[own_fold, unit]), weight + 1
         elif own_fold == NO_FOLD:
             total, weight = total + float(losses[:, unit].mean()), weight + 1
-    assert float(HeldOut(now, hidden).mean(TASK, logits, extra)) == pytest.approx(total / weight)
+    assert float(HeldOut(now, hidden).mean(TASK, of_these(logits), extra)) == pytest.approx(total / weight)
 
 
 def test_labels_without_a_fold_are_not_learned_from():

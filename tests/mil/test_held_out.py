@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from planted import make_examples
+from planted import make_examples, of_these
 
 from fractal_core.mil.held_out import HeldOut, UnitSentences, losses_of, unit_losses
 from fractal_core.mil.segments import Segments
@@ -68,4 +68,4 @@ def test_the_mean_is_that_over_the_losses_of_all_units():
     weight = (hidden & (examples.taught | examples.dev)).float() + examples.dev.float() / 3
     weight = weight[:, None].repeat(1, penalties, 1)
     expected = (losses * weight).sum((0, 2)) / weight.sum((0, 2))
-    assert torch.equal(HeldOut(examples, hidden).mean(Task("min", "binary"), logits, extra), expected)
+    assert torch.equal(HeldOut(examples, hidden).mean(Task("min", "binary"), of_these(logits), extra), expected)

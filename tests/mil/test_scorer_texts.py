@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from fractal_core.encode.shards import cut_document
 from fractal_core.errors import StoreError
 from fractal_core.mil.scorers.comparison import Comparison
+from fractal_core.mil.scorers.features import Joined, dense
 from fractal_core.mil.scorers.inputs import concat_features, mlp_features
+from fractal_core.mil.scorers.perceptron import Perceptron
+from fractal_core.mil.scorers.registry import SCORERS
 from fractal_core.mil.scorers.texts import NONE, SentenceTexts, sentence_texts
 
 DOCUMENTS = [
@@ -85,19 +90,56 @@ def random_texts(count=40, dimensions=7, chunks=2, seed=0):
 
 
 def test_concatenation_is_chunk_query_sentence():
-    """The parts stand in FRACTAL's order, with zeros for what is missing."""
+    """The parts stand in FRACTAL's order, with zeros for what is missing; each text's vector is held once."""
     texts = random_texts()
     features = concat_features(texts)
+    assert features.vectors.data_ptr() == texts.vectors.ctypes.data
     assert features.shape == (40, 2, 21)
-    assert features.dtype == np.float32
+    matrix = dense(features).numpy()
+    assert matrix.shape == features.shape
+    assert matrix.dtype == np.float32
     for n in (0, 3, 5):
         for c in range(2):
             chunk = texts.vectors[texts.chunks[n, c]] if n != 5 else np.zeros(7)
             query = texts.vectors[texts.query[n]] if n != 3 else np.zeros(7)
             expected = np.concatenate([chunk, query, texts.vectors[texts.sentence[n]]])
-            np.testing.assert_array_equal(features[n, c], expected.astype(np.float32))
+            np.testing.assert_array_equal(matrix[n, c], expected.astype(np.float32))
     single = concat_features(random_texts(chunks=1))
     assert single.shape == (40, 21)
+    assert dense(single[torch.tensor([7, 2])]).shape == (2, 21)
+
+
+@pytest.mark.parametrize(("of_queries", "chunks"), [(60, 1), (60, 2), (3, 1)])
+def test_joined_vectors_are_read_as_the_matrix_they_stand_for(monkeypatch, of_queries, chunks):
+    """Logits and gradients of a perceptron, with texts that many rows have and texts that hardly two have."""
+    texts = random_texts(chunks=chunks)
+    texts = replace(texts, query=np.where(texts.query == NONE, NONE, texts.query % of_queries))
+    joined = concat_features(replace(texts, sentence=np.arange(40)))
+    monkeypatch.setattr("fractal_core.mil.scorers.features._UNITS_AT_ONCE", 4)
+    scorer, prior = Perceptron((5, 3)), torch.linspace(-1, 1, 40)
+    found = []
+    for features in (joined, dense(joined)):
+        generator = torch.Generator().manual_seed(0)
+        parameters = scorer.start(2, 21, generator)
+        parameters["weights"] = torch.randn(2, 3, generator=generator)
+        for tensor in parameters.values():
+            tensor.requires_grad_()
+        logits = scorer.logits(parameters, features, prior)
+        (logits * torch.linspace(1, 2, 40)).sum().backward()
+        with torch.no_grad():
+            again = scorer.logits(parameters, features[torch.arange(30, 40)], prior[30:])
+        torch.testing.assert_close(again, logits[:, 30:])
+        found.append([logits.detach(), *(tensor.grad for tensor in parameters.values())])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_no_sentences_have_no_logits():
+    """Of nothing there is nothing to say, with vectors or without."""
+    for vectors in (torch.zeros(0, 4), torch.ones(2, 4)):
+        nothing = Joined(vectors, torch.zeros(0, 3, dtype=torch.int64))
+        parameters = SCORERS["concat"].start(2, 12, torch.Generator().manual_seed(0))
+        assert SCORERS["concat"].logits(parameters, nothing, torch.zeros(0)).shape == (2, 0)
 
 
 def test_comparison_with_all_directions_keeps_distances():

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fractal_core.mil.scorers.linear import Linear, contributions
-from fractal_core.mil.scorers.parameters import copy, replace
+from fractal_core.mil.scorers.parameters import copy, penalise, replace
 from fractal_core.mil.scorers.perceptron import Perceptron
 from fractal_core.mil.scorers.registry import SCORERS
 
@@ -53,7 +53,7 @@ CASES = [(Linear(), 0), (Perceptron((3,)), 1), (Perceptron((0.5, 0.25)), 2), (Pe
 @settings(max_examples=15)
 @given(members=st.integers(1, 4), width=st.integers(1, 6), count=st.integers(0, 5), seed=st.integers(0, 99))
 def test_batched_members_equal_slow_ones(scorer, layers, members, width, count, seed):
-    """Every logit is the one that plain Python finds, and half the squared weights are the ridge."""
+    """Every logit is the one that plain Python finds."""
     parameters = drawn(scorer, members, width, seed)
     random = torch.Generator().manual_seed(seed + 1)
     features = torch.randn(count, width, generator=random, dtype=torch.float64)
@@ -65,9 +65,6 @@ def test_batched_members_equal_slow_ones(scorer, layers, members, width, count, 
     found = scorer.logits(parameters, features, prior)
     assert found.shape == (members, count)
     np.testing.assert_allclose(found.numpy(), np.array(expected).reshape(members, count), rtol=1e-10, atol=1e-12)
-    weights = [tensor for name, tensor in parameters.items() if name.startswith("weights")]
-    ridge = [0.5 * sum(float((w[m] ** 2).sum()) for w in weights) for m in range(members)]
-    np.testing.assert_allclose(scorer.ridge(parameters).numpy(), ridge, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", SCORERS)
@@ -91,17 +88,33 @@ def test_starts_at_nothing_and_can_leave(name):
 
 @pytest.mark.parametrize("scorer", [scorer for scorer, _ in CASES])
 def test_gradients_are_right(scorer):
-    """Analytic gradients of logits and ridge agree with finite differences in float64."""
+    """Analytic gradients of logits agree with finite differences in float64."""
     parameters = drawn(scorer, 2, 4)
     names = list(parameters)
     features = torch.randn(3, 4, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     prior = torch.tensor([0.5, -1.0, 0.0], dtype=torch.float64)
 
-    def both(*tensors):
-        named = dict(zip(names, tensors, strict=True))
-        return scorer.logits(named, features, prior), scorer.ridge(named)
+    def logits(*tensors):
+        return scorer.logits(dict(zip(names, tensors, strict=True)), features, prior)
 
-    assert torch.autograd.gradcheck(both, [parameters[name].requires_grad_() for name in names])
+    assert torch.autograd.gradcheck(logits, [parameters[name].requires_grad_() for name in names])
+
+
+def test_penalty_is_half_the_squared_norm():
+    """The gradients are those of the loss with each member's penalty in it; what is not named has the loss's own."""
+    names, penalty = ["weights.0", "weights"], torch.tensor([0.5, 3.0], dtype=torch.float64)
+    gradients = []
+    for by_hand in (True, False):
+        parameters = drawn(Perceptron((3,)), 2, 4)
+        for tensor in parameters.values():
+            tensor.requires_grad_()
+        loss = sum(tensor.pow(4).sum() for tensor in parameters.values())
+        ridge = 0.5 * torch.stack([parameters[name].square().flatten(1).sum(1) for name in names]).sum(0)
+        (loss if by_hand else loss + (penalty * ridge).sum()).backward()
+        if by_hand:
+            penalise(parameters, names, penalty)
+        gradients.append([tensor.grad for tensor in parameters.values()])
+    torch.testing.assert_close(*gradients)
 
 
 def test_best_reading_counts():

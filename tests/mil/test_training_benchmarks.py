@@ -52,10 +52,10 @@ def test_loops_compute_the_same_loss(reading):
     names = ["weights.0", "bias.0", "weights.1", "bias.1", "weights", "bias"]
     for name in names:
         parameters[name].requires_grad_()
-    logits = SCORERS["concat"].logits(parameters, examples.features, torch.zeros(len(examples.features)))
+    segments, sentences = examples.segments.select(torch.arange(7))[::-1]
+    logits = SCORERS["concat"].logits(parameters, examples.features[sentences], torch.zeros(len(sentences)))
     objective = BagObjective(Task("max", "binary", "hard"), WEIGHTS)
-    everything = torch.arange(7), torch.arange(len(examples.features)), examples.segments, None
-    ours = objective.loss(examples, logits, torch.zeros(1, 0), *everything).mean()
+    ours = objective.loss(examples, logits, torch.zeros(1, 0), torch.arange(7), sentences, segments, None).mean()
     ours.backward()
     scorer = LoopedScorer(parameters)
     theirs = batch_loss(READINGS[reading].scores(scorer, bags), bags, READINGS[reading].correlation)
@@ -95,9 +95,15 @@ def test_sizes_are_like_those_of_wikiqa(responses):
 
 def test_arithmetic_of_an_epoch():
     """Features take no gradient: 4 operations a weight of the first layer, 6 of the others; 2 for a held-out loss."""
-    examples, _ = make_problem(5, 4)  # Widths 8, 4, 2, 1.
-    sentences = examples.segments.total
-    assert arithmetic(examples) == (sentences * (4 * 32 + 6 * (8 + 2)), sentences * 2 * (32 + 8 + 2))
+    examples, _ = make_problem(20, 4)  # Widths 8, 4, 2, 1.
+    sizes = examples.segments.sizes.tolist()
+    train, dev = sum(sizes[:20]), sum(sizes[20:])
+    assert len(sizes) == 23
+    assert arithmetic(examples) == (
+        (20 + train) * 4 * 16 + train * 6 * (8 + 2),
+        (3 + dev) * 2 * 16 + dev * 2 * (8 + 2),
+        train * (4 * 32 + 6 * (8 + 2)),
+    )
 
 
 def test_ratios_and_exponents():

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
-from fractal_core.mil.scorers.texts import NONE
+from fractal_core.mil.scorers.features import Joined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,19 +21,15 @@ def mlp_features(evidence: NDArray[np.float32], texts: SentenceTexts, comparison
     return np.concatenate([evidence.astype(np.float32), comparison.features(texts)], axis=1)
 
 
-def concat_features(texts: SentenceTexts) -> NDArray[np.float32]:
+def concat_features(texts: SentenceTexts) -> Joined:
     """Return the vectors [chunk; query; sentence], the input of FRACTAL's scorer (arXiv 2404.04817).
 
     Of a long context the C nearest chunks alone are read, so the largest score over them can be below the largest
     over all chunks.
 
     Returns:
-        float32 [N, 3 D] for C = 1, else [N, C, 3 D]; zeros where there is no chunk or no query.
+        [N, 3 D] for C = 1, else [N, C, 3 D]; zeros where there is no chunk or no query.
     """
-    count, chunks = texts.chunks.shape
-    width = texts.vectors.shape[1]
-    result = np.zeros((count, chunks, 3 * width), dtype=np.float32)
-    for part, row in enumerate((texts.chunks, texts.query[:, None], texts.sentence[:, None])):
-        vectors = np.where((row != NONE)[:, :, None], texts.vectors[row], np.float32(0))
-        result[:, :, part * width : (part + 1) * width] = vectors
-    return result[:, 0] if chunks == 1 else result
+    parts = np.broadcast_arrays(texts.chunks, texts.query[:, None], texts.sentence[:, None])
+    rows = torch.from_numpy(np.stack(parts, axis=-1))
+    return Joined(torch.from_numpy(texts.vectors), rows[:, 0] if rows.shape[1] == 1 else rows)

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from fractal_core.mil.scorers.features import dense
+
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from fractal_core.mil.scorers.features import Features
     from fractal_core.mil.scorers.parameters import Parameters
 
 
@@ -20,14 +23,10 @@ class Linear:
         del generator
         return {"weights": torch.zeros(members, width), "bias": torch.zeros(members), "offset": torch.zeros(members)}
 
-    def logits(self, parameters: Parameters, features: Tensor, prior: Tensor) -> Tensor:
+    def logits(self, parameters: Parameters, features: Features, prior: Tensor) -> Tensor:
         """Return log-odds [M, N] for features [N, F] and prior [N]."""
         constant = parameters["bias"][:, None] + parameters["offset"][:, None] * prior
-        return torch.addmm(constant, parameters["weights"], features.T)
-
-    def ridge(self, parameters: Parameters) -> Tensor:
-        """Return half the squared norm of the weights, [M]."""
-        return 0.5 * parameters["weights"].square().sum(-1)
+        return torch.addmm(constant, parameters["weights"], dense(features).T)
 
 
 def contributions(parameters: Parameters, features: Tensor, prior: Tensor) -> Tensor:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import gelu
 
+from fractal_core.mil.scorers.features import affine_of, blocks, readings
 from fractal_core.mil.scorers.products import affine
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from fractal_core.mil.scorers.features import Features
     from fractal_core.mil.scorers.parameters import Parameters
 
 # Hidden numbers held at once where no gradient is wanted, over all members.
@@ -61,33 +63,28 @@ class Perceptron:
         parameters["offset"] = torch.zeros(members)
         return parameters
 
-    def logits(self, parameters: Parameters, features: Tensor, prior: Tensor) -> Tensor:
+    def logits(self, parameters: Parameters, features: Features, prior: Tensor) -> Tensor:
         """Return log-odds [M, N] for features [N, F] or [N, C, F] and prior [N].
 
         Of C readings of a sentence (its context chunks) the largest output counts, as in FRACTAL. Without gradient
         the memory for hidden layers is bounded.
         """
-        rows = features.reshape(-1, features.shape[-1])
+        rows = readings(features)
         if torch.is_grad_enabled():
             output = self._forward(parameters, rows)
         else:
             widest = max(parameters[f"weights.{layer}"].shape[1] for layer in range(len(self.hidden)))
             block = max(1, _NUMBERS_AT_ONCE // (len(parameters["bias"]) * widest))
-            output = torch.cat([self._forward(parameters, part) for part in torch.split(rows, block)], dim=1)
-        if features.dim() == 3:
+            output = torch.cat([self._forward(parameters, part) for part in blocks(rows, block)], dim=1)
+        if len(features.shape) == 3:
             output = output.reshape(len(output), *features.shape[:2]).amax(-1)
         return output + parameters["offset"][:, None] * prior
 
-    def ridge(self, parameters: Parameters) -> Tensor:
-        """Return half the squared norm of all weights, [M]."""
-        squares = [tensor.square().flatten(1).sum(1) for name, tensor in parameters.items() if "weights" in name]
-        return 0.5 * torch.stack(squares).sum(0)
-
-    def _forward(self, parameters: Parameters, rows: Tensor) -> Tensor:
+    def _forward(self, parameters: Parameters, rows: Features) -> Tensor:
         """Return the output of every member for every row, [M, rows]."""
         weights, bias = parameters["weights.0"], parameters["bias.0"]
         # All members read the same rows: their first layers are one matrix.
-        hidden = gelu(affine(bias.flatten(), weights.flatten(0, 1), rows.T))
+        hidden = gelu(affine_of(bias.flatten(), weights.flatten(0, 1), rows))
         hidden = hidden.reshape(*bias.shape, len(rows))
         for layer in range(1, len(self.hidden)):
             weights, bias = parameters[f"weights.{layer}"], parameters[f"bias.{layer}"]

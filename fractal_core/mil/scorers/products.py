@@ -33,6 +33,11 @@ def affine(bias: Tensor, left: Tensor, right: Tensor) -> Tensor:
     return torch.stack([_affine(*each) for each in zip(bias, left, right, strict=True)])
 
 
+def multiply(left: Tensor, right: Tensor) -> Tensor:
+    """Return left @ right, [R, K] and [K, C], which is not trained through."""
+    return _multiply(left, right) if _worth_it(left, right) else left @ right
+
+
 def _worth_it(left: Tensor, right: Tensor) -> bool:
     onednn: Any = torch.backends.mkldnn
     plain = left.dtype == right.dtype == torch.float32 and left.device.type == right.device.type == "cpu"

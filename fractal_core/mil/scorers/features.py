@@ -1,0 +1,148 @@
+"""What a scorer reads of sentences: a matrix, or the vectors of several texts side by side, each text's held once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from fractal_core.mil.scorers.products import affine, multiply
+from fractal_core.mil.scorers.texts import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Where more than this share of the texts of a batch are distinct, they are taken as they come.
+_MOSTLY_DISTINCT = 0.9
+# Of a product that is added at its places: little enough to stay in a cache.
+_UNITS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Rows of features that are the vectors of P texts side by side, of V texts in all.
+
+    Attributes:
+        vectors: float32 [V, D].
+        texts: int64 [N, P] or, of C readings of a sentence, [N, C, P]: rows of `vectors`, NONE for zeros.
+    """
+
+    vectors: Tensor
+    texts: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the matrix they stand for: [N, P D] or [N, C, P D]."""
+        *leading, parts = self.texts.shape
+        return (*leading, parts * self.vectors.shape[1])
+
+    def __len__(self) -> int:
+        """Return the number of sentences."""
+        return len(self.texts)
+
+    def __getitem__(self, rows: Tensor | slice) -> Joined:
+        """Return those of some sentences."""
+        return Joined(self.vectors, self.texts[rows])
+
+
+Features: TypeAlias = "Tensor | Joined"
+
+
+def dense(features: Features) -> Tensor:
+    """Return features as the matrix that they are or stand for."""
+    if isinstance(features, Tensor):
+        return features
+    rows = features.texts.reshape(-1)
+    return _vectors(features.vectors, rows).reshape(features.shape)
+
+
+def readings(features: Features) -> Features:
+    """Return all readings of all sentences, one below the other: [N, F] or [N * C, F]."""
+    if isinstance(features, Tensor):
+        return features.reshape(-1, features.shape[-1])
+    return Joined(features.vectors, features.texts.reshape(-1, features.texts.shape[-1]))
+
+
+def blocks(features: Features, rows: int) -> Iterator[Features]:
+    """Yield features in blocks of some rows."""
+    for start in range(0, len(features), rows):
+        yield features[start : start + rows]
+
+
+def affine_of(bias: Tensor, weights: Tensor, features: Features) -> Tensor:
+    """Return bias[:, None] + weights @ features.T, [R, N]. A text that many rows have is multiplied once.
+
+    Args:
+        bias: [R].
+        weights: [R, F].
+        features: [N, F].
+    """
+    if isinstance(features, Tensor):
+        return affine(bias, weights, features.T)
+    result: Tensor = _JoinedAffine.apply(bias, weights, features)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Part(NamedTuple):
+    """The texts of one part of all rows: their vectors [u, D], and the one of each row, None if they are the rows'."""
+
+    vectors: Tensor
+    place: Tensor | None
+
+
+class _JoinedAffine(torch.autograd.Function):
+    """The affine map of joined vectors, and its gradients: those of the vectors are not wanted."""
+
+    @staticmethod
+    def forward(context: Any, bias: Tensor, weights: Tensor, features: Joined) -> Tensor:
+        width = features.vectors.shape[1]
+        parts = [_part(features.vectors, texts) for texts in features.texts.T]
+        context.parts = parts
+        products = [
+            multiply(weights[:, number * width : (number + 1) * width], part.vectors.T)
+            for number, part in enumerate(parts)
+        ]
+        return _sum(bias, products, [part.place for part in parts])
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        of_weights = [multiply(_gathered(gradient, part), part.vectors) for part in context.parts]
+        return gradient.sum(1), torch.cat(of_weights, dim=1), None
+
+
+def _sum(bias: Tensor, products: list[Tensor], places: list[Tensor | None]) -> Tensor:
+    """Return bias[:, None] and every part's product, at its place in each row: [R, N], summed in one order always."""
+    product, place = products[0], places[0]
+    result = (product if place is None else product.index_select(1, place)).add_(bias[:, None])
+    for product, place in zip(products[1:], places[1:], strict=True):
+        if place is None:
+            result += product
+            continue
+        for start in range(0, len(result), _UNITS_AT_ONCE):
+            units = slice(start, start + _UNITS_AT_ONCE)
+            result[units] += product[units].index_select(1, place)
+    return result
+
+
+def _part(vectors: Tensor, texts: Tensor) -> _Part:
+    distinct, place = torch.unique(texts, return_inverse=True)
+    if len(distinct) > _MOSTLY_DISTINCT * len(texts):
+        return _Part(_vectors(vectors, texts), None)
+    return _Part(_vectors(vectors, distinct), place)
+
+
+def _vectors(vectors: Tensor, rows: Tensor) -> Tensor:
+    missing = rows == NONE
+    found = vectors[rows.masked_fill(missing, 0)] if len(vectors) else vectors.new_zeros(len(rows), vectors.shape[1])
+    return found.masked_fill_(missing[:, None], 0.0) if bool(missing.any()) else found
+
+
+def _gathered(gradient: Tensor, part: _Part) -> Tensor:
+    """Return the gradient of each distinct text, [R, u], from that of each row, [R, N]."""
+    if part.place is None:
+        return gradient
+    result = gradient.new_zeros(len(gradient), len(part.vectors))
+    return result.scatter_add_(1, part.place.expand_as(gradient), gradient)
