@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Found = tuple[NDArray[np.float32], NDArray[np.int64]]
-    Search = Callable[[NDArray[np.float32], int], Found]
+    from fractal_core.priors.nearest import Found, Nearest
 
 FLAT_LIMIT = 100_000
 SEED = 20_240_404
@@ -50,8 +49,7 @@ class Index:
     Attributes:
         size: number of vectors.
         exact: whether a search finds the true nearest vectors (HNSW may miss some).
-        search: ([Q, D] float32, count) -> [Q, count] float32 inner products in descending order, and [Q, count] int64
-            vector numbers, -1 where fewer were found.
+        search: finds them.
         summary: a clause for the user, empty if there is nothing to say.
         figures: what was measured: recall@10, say, the share of the true ten nearest that a sample of searches found.
         error: bound on how far the inner products are from the exact ones, for vectors of length 1.
@@ -60,7 +58,7 @@ class Index:
 
     size: int
     exact: bool
-    search: Search
+    search: Nearest
     summary: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
     error: float = SIMILARITY_ERROR
@@ -132,7 +130,7 @@ def load_faiss() -> Any:
     return faiss
 
 
-def _flat(faiss: Any, vectors: NDArray[np.float32]) -> Search:
+def _flat(faiss: Any, vectors: NDArray[np.float32]) -> Nearest:
     def search(queries: NDArray[np.float32], count: int) -> Found:
         found: Found = faiss.knn(queries, vectors, count, metric=faiss.METRIC_INNER_PRODUCT)
         return found

@@ -55,6 +55,11 @@ def nothing_known(size: int, count: int) -> Known:
     return Known(rows, similarities, np.zeros(size, dtype=np.bool_), np.arange(size))
 
 
+def no_digests() -> pa.Array[Any]:
+    """Return the digests of no vectors: of those that nothing was compared with exactly."""
+    return pa.array([], pa.binary(_DIGEST_BYTES))
+
+
 def vector_digests(sentences: Sentences) -> pa.Array[Any]:
     """Return [N] BLAKE2b-128 of each sentence's vector."""
     vectors = np.ascontiguousarray(sentences.vectors)

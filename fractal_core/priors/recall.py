@@ -9,12 +9,9 @@ import numpy as np
 from fractal_core.priors.similarity import SIMILARITY_ERROR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
-    Found = tuple[NDArray[np.float32], NDArray[np.int64]]
-    Search = Callable[[NDArray[np.float32], int], Found]
+    from fractal_core.priors.nearest import Found, Nearest
 
 _QUERIES_AT_ONCE = 64
 
@@ -29,14 +26,14 @@ class Sample:
         rows: [S] int64, the texts.
     """
 
-    def __init__(self, vectors: NDArray[np.float32], rows: NDArray[np.int64], depth: int, exact: Search) -> None:
+    def __init__(self, vectors: NDArray[np.float32], rows: NDArray[np.int64], depth: int, exact: Nearest) -> None:
         """Search exactly.
 
         Args:
             vectors: [T, D] float32 of length 1.
             rows: [S] int64, the texts to begin with.
             depth: how many neighbours of each.
-            exact: ([Q, D] float32, count) -> inner products [Q, count], descending, and numbers of vectors.
+            exact: a search that misses none.
         """
         depth = min(depth, len(vectors) - 1)
         found = exact(vectors[rows], depth + 1)
@@ -46,7 +43,7 @@ class Sample:
         self._last = others[hard, -1:] - SIMILARITY_ERROR
         self._vectors = vectors
 
-    def recall(self, search: Search) -> float:
+    def recall(self, search: Nearest) -> float:
         """Return the share of the true neighbours that a search finds, where one as similar counts as well."""
         if len(self.rows) == 0:
             return 1.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,14 +9,14 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Found = tuple[NDArray[np.float32], NDArray[np.int64]]
+    from fractal_core.priors.nearest import Found, Nearest
 
 QUERIES_AT_ONCE = 4_096
 VECTORS_AT_ONCE = 65_536
 """A tile of similarities is QUERIES_AT_ONCE x VECTORS_AT_ONCE x 4 bytes: 1 GiB."""
 
 
-def tiled_search(vectors: NDArray[np.float32], device: str) -> Callable[[NDArray[np.float32], int], Found]:
+def tiled_search(vectors: NDArray[np.float32], device: str) -> Nearest:
     """Return a search among vectors that are kept on a device.
 
     Args:
@@ -25,8 +24,7 @@ def tiled_search(vectors: NDArray[np.float32], device: str) -> Callable[[NDArray
         device: of PyTorch, "cuda" or "cpu".
 
     Returns:
-        ([Q, D] float32, count) -> [Q, count] float32 inner products in descending order, and [Q, count] int64 vector
-        numbers, -1 past the last vector. Equal products come in no order.
+        A search; equal products come in no order.
     """
     import torch
 
