@@ -61,7 +61,7 @@ def evaluate(
         settings = (*settings, f"evaluate.gold={json.dumps(str(gold.resolve()), ensure_ascii=False)}")
     store = open_workspace(workspace, create=False)
     now = load_config(config, settings)
-    plan = {step.stage: step for step in make_plan(store, now, until=STAGE)}
+    plan = {step.stage: step for step in make_plan(store, now, config_path=str(config), until=STAGE)}
     for step in (plan[name] for name in _BEFORE):
         if step.decision != "reuse":
             raise StoreError(

@@ -113,7 +113,7 @@ def _plan_or_reuse(
     What would be copied out may be found damaged; then it is withdrawn, and there is something to run.
     """
     with in_use(workspace.root):  # nothing that was found is collected before it is recorded as needed
-        plan = make_plan(workspace, config, until=request.until, force=request.force)
+        plan = make_plan(workspace, config, config_path=str(request.config), until=request.until, force=request.force)
         if is_current(plan):
             with suppress(DamagedArtefactError):
                 return plan, reuse_all(workspace, config, plan, str(request.config), reasons)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from fractal_core.config import RunConfig
 from fractal_core.errors import FractalError, StoreError
 from fractal_core.pipeline import STAGE_NAMES, stage_named
-from fractal_core.planning import stale_reasons
+from fractal_core.planning import own_first, stale_reasons
 from fractal_core.publish.placing import place_export
 from fractal_core.recording import stage_record
 from fractal_core.store.artefact import Artefact, DamagedArtefactError
@@ -52,7 +52,7 @@ class LabellingRun:
         self.force = frozenset(stage_named(name).name for name in force)
         self.artefacts: dict[str, Artefact] = {}
         self.record = new_run(config_path, config.model_dump(mode="json"))
-        self._before = list_runs(workspace)
+        self._before = own_first(list_runs(workspace), config_path)
         self._repairs: Counter[str] = Counter()
         self._told: dict[str, StageRecord] = {}
         self._life = ExitStack()

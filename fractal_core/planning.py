@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from fractal_core.config import RunConfig
@@ -32,9 +33,21 @@ class StagePlan:
 
 
 def make_plan(
-    workspace: Workspace, config: RunConfig, *, until: str | None = None, force: Collection[str] = ()
+    workspace: Workspace,
+    config: RunConfig,
+    *,
+    config_path: str = "",
+    until: str | None = None,
+    force: Collection[str] = (),
 ) -> list[StagePlan]:
     """Return the plan of every stage up to `until`, in order.
+
+    Args:
+        workspace: where the artefacts are.
+        config: what to run.
+        config_path: where it came from: reasons compare with earlier runs of the same file, if there are any.
+        until: the last stage.
+        force: stages that run even if nothing has changed.
 
     Raises:
         UsageError: if `until` or a name in `force` is no stage.
@@ -43,11 +56,17 @@ def make_plan(
     forced = {stage_named(name).name for name in force}
     for stage in stages_until(until):
         stage.sources(config)  # a missing input or encoder is found before anything is computed
-    runs = list_runs(workspace)
+    runs = own_first(list_runs(workspace), config_path)
     plans: dict[str, StagePlan] = {}
     for stage in stages_until(until):
         plans[stage.name] = _plan_stage(workspace, stage, config, plans, runs, forced=stage.name in forced)
     return list(plans.values())
+
+
+def own_first(runs: Sequence[RunRecord], config_path: str) -> list[RunRecord]:
+    """Return the runs of a configuration file before those of others, otherwise in their order."""
+    own = Path(config_path).resolve()
+    return sorted(runs, key=lambda run: Path(run.config_path).resolve() != own)
 
 
 def is_current(plan: list[StagePlan]) -> bool:
@@ -113,12 +132,12 @@ def _may_become(known: Recipe, made: Recipe) -> bool:
 
 
 def stale_reasons(workspace: Workspace, recipe: Recipe, runs: Sequence[RunRecord], *, whole: bool = True) -> list[str]:
-    """Say why a recipe has no artefact: how it differs from that of the newest run.
+    """Say why a recipe has no artefact: how it differs from that of the first run that had the stage.
 
     Args:
         workspace: where the artefacts are.
         recipe: of what has to be computed.
-        runs: earlier runs, newest first.
+        runs: earlier runs, in the order of `own_first`.
         whole: whether the recipe has all inputs of the stage; if not, those that it has not are not compared.
     """
     fingerprints = [found for run in runs if (found := run.fingerprints().get(recipe.stage)) is not None]

@@ -111,7 +111,7 @@ def find_results(
                 f"Run {run_id} read {own.input.path}, and {path} names {config.input.path}; name its own file."
             )
         return _of(workspace, record, own, path)
-    plan = make_plan(workspace, config, until=until)
+    plan = make_plan(workspace, config, config_path=str(path), until=until)
     if not is_current(plan):
         step = next(step for step in plan if step.decision != "reuse")
         more = f"; {len(step.reasons) - _REASONS} more" if len(step.reasons) > _REASONS else ""

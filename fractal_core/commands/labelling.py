@@ -96,7 +96,7 @@ def plan(
     del debug
     loaded = load_config(config, settings or ())
     store = open_workspace(workspace)
-    steps = make_plan(store, loaded, until=until, force=force or ())
+    steps = make_plan(store, loaded, config_path=str(config), until=until, force=force or ())
     output = Output(as_json)
     if as_json:
         output.json(plan_rows(steps))

@@ -28,11 +28,11 @@ class Runner:
         """Return the project's configuration."""
         return load_config(self.folder / "fractal.toml", settings)
 
-    def run(self, *settings, until=None, force=()):
+    def run(self, *settings, until=None, force=(), config_path=""):
         """Run and return the names of the stages that were computed, in order."""
         config = self.config(*settings)
         runtime = make_runtime(config.runtime, Reporter("quiet", Console(stderr=True)))
-        with LabellingRun(self.workspace, config, runtime, force=force) as run:
+        with LabellingRun(self.workspace, config, runtime, config_path=config_path, force=force) as run:
             self.last = run
             for stage in stages_until(until):
                 run.execute(stage.name)

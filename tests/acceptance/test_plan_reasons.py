@@ -25,14 +25,14 @@ class Planner:
         self.runner = runner
         self.folder = runner.folder
 
-    def json(self, *options):
+    def json(self, *options, name="fractal.toml"):
         """Return what `fractal plan --json` says: stage -> decision and reasons."""
-        steps = json.loads(self.text(*options, "--json"))
+        steps = json.loads(self.text(*options, "--json", name=name))
         return {step["stage"]: (step["decision"], step["reasons"]) for step in steps}
 
-    def text(self, *options):
+    def text(self, *options, name="fractal.toml"):
         """Return what `fractal plan` prints."""
-        arguments = ["plan", str(self.folder / "fractal.toml"), "--workspace", str(self.folder / "ws"), *options]
+        arguments = ["plan", str(self.folder / name), "--workspace", str(self.folder / "ws"), *options]
         result = CliRunner().invoke(app, arguments, env={"COLUMNS": "300"})
         assert result.exit_code == 0, result.output
         return result.stdout
@@ -294,6 +294,21 @@ def test_a_run_does_what_was_planned(plan, setting):
     reasons = {record.stage: record.reason for record in plan.runner.last.record.stages}
     for stage, (decision, why) in planned.items():
         assert decision != "run" or reasons[stage].startswith("; ".join(why))
+
+
+def test_reasons_compare_with_runs_of_the_same_file(plan):
+    """Another configuration's newer run says nothing of what has changed in this one; without an own run it will do."""
+    mine, other = str(plan.folder / "fractal.toml"), str(plan.folder / "other.toml")
+    plan.run("segment.method=newline", until="segment", config_path=mine)
+    plan.run("segment.language=de", until="segment", config_path=other)
+    language = ("--set", "segment.language=fr")
+    of_method = "segment.method changed from 'newline' to 'sentencex'"
+    of_language = "segment.language changed from {} to 'fr'"
+    assert plan.json(*language)["segment"] == ("run", [of_language.format("'en'"), of_method])
+    shutil.move(mine, other)
+    assert plan.json(*language, name="other.toml")["segment"] == ("run", [of_language.format("'de'")])
+    shutil.move(other, plan.folder / "third.toml")
+    assert plan.json(*language, name="third.toml")["segment"] == ("run", [of_language.format("'de'")])
 
 
 def test_the_table_has_it_all(shared):
