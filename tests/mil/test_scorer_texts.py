@@ -115,7 +115,8 @@ def test_joined_vectors_are_read_as_the_matrix_they_stand_for(monkeypatch, of_qu
     texts = random_texts(chunks=chunks)
     texts = replace(texts, query=np.where(texts.query == NONE, NONE, texts.query % of_queries))
     joined = concat_features(replace(texts, sentence=np.arange(40)))
-    monkeypatch.setattr("fractal_core.mil.scorers.features._UNITS_AT_ONCE", 4)
+    monkeypatch.setattr("fractal_core.mil.scorers.features._MULTIPLIED_AT_ONCE", 4)
+    monkeypatch.setattr("fractal_core.mil.scorers.features._ADDED_AT_ONCE", 3)
     scorer, prior = Perceptron((5, 3)), torch.linspace(-1, 1, 40)
     found = []
     for features in (joined, dense(joined)):

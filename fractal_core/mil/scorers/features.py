@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 # Where more than this share of the texts of a batch are distinct, they are taken as they come.
 _MOSTLY_DISTINCT = 0.9
-# Of a product that is added at its places: little enough to stay in a cache.
-_UNITS_AT_ONCE = 64
+# Units of the first layer: enough for a quick product, and few enough to stay in a cache.
+_MULTIPLIED_AT_ONCE, _ADDED_AT_ONCE = 1_024, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +66,8 @@ def readings(features: Features) -> Features:
 
 
 def blocks(features: Features, rows: int) -> Iterator[Features]:
-    """Yield features in blocks of some rows."""
-    for start in range(0, len(features), rows):
-        yield features[start : start + rows]
+    """Return features in blocks of some rows."""
+    return (features[block] for block in _blocks(len(features), rows))
 
 
 def affine_of(bias: Tensor, weights: Tensor, features: Features) -> Tensor:
@@ -97,14 +96,17 @@ class _JoinedAffine(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, bias: Tensor, weights: Tensor, features: Joined) -> Tensor:
+        first, *others = context.parts = [_part(features.vectors, texts) for texts in features.texts.T]
         width = features.vectors.shape[1]
-        parts = [_part(features.vectors, texts) for texts in features.texts.T]
-        context.parts = parts
-        products = [
-            multiply(weights[:, number * width : (number + 1) * width], part.vectors.T)
-            for number, part in enumerate(parts)
-        ]
-        return _sum(bias, products, [part.place for part in parts])
+        result = multiply(weights[:, :width], first.vectors.T)
+        if first.place is not None:
+            result = result.index_select(1, first.place)
+        result += bias[:, None]
+        for number, part in enumerate(others, start=1):
+            own = weights[:, number * width : (number + 1) * width]
+            for units in _blocks(len(result), _MULTIPLIED_AT_ONCE):
+                _add(result[units], multiply(own[units], part.vectors.T), part.place)
+        return result
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -113,18 +115,17 @@ class _JoinedAffine(torch.autograd.Function):
         return gradient.sum(1), torch.cat(of_weights, dim=1), None
 
 
-def _sum(bias: Tensor, products: list[Tensor], places: list[Tensor | None]) -> Tensor:
-    """Return bias[:, None] and every part's product, at its place in each row: [R, N], summed in one order always."""
-    product, place = products[0], places[0]
-    result = (product if place is None else product.index_select(1, place)).add_(bias[:, None])
-    for product, place in zip(products[1:], places[1:], strict=True):
-        if place is None:
-            result += product
-            continue
-        for start in range(0, len(result), _UNITS_AT_ONCE):
-            units = slice(start, start + _UNITS_AT_ONCE)
-            result[units] += product[units].index_select(1, place)
-    return result
+def _add(result: Tensor, product: Tensor, place: Tensor | None) -> None:
+    """Add the product of each distinct text, [R, u], at its place in each row, [R, N]."""
+    if place is None:
+        result += product
+        return
+    for units in _blocks(len(result), _ADDED_AT_ONCE):
+        result[units] += product[units].index_select(1, place)
+
+
+def _blocks(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, count, size))
 
 
 def _part(vectors: Tensor, texts: Tensor) -> _Part:
