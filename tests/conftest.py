@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import string
 from collections.abc import Iterator
@@ -127,6 +129,12 @@ hypothesis.settings.load_profile("untimed")
 def pytest_configure(config):
     """Give all test processes one cache folder of their own: what a run keeps there they share, not with the user."""
     os.environ["XDG_CACHE_HOME"] = str(config.rootpath / ".pytest_cache" / "cache-folder")
+
+
+def pytest_collection_finish():
+    """Let the collector of garbage not look again and again through what was imported, until the end."""
+    gc.freeze()
+    atexit.register(gc.unfreeze)
 
 
 def make_encoder(folder, *, dimensions=32, layers=4):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 
 from fractal_core.pipeline import STAGES
@@ -17,3 +19,7 @@ for _name in (*LIBRARIES, "fractal_core.labelling", "fractal_core.runtime", "fra
 for _stage in STAGES:
     _stage.load()
     code_digests(_stage.module)
+# Forked processes share this memory as long as nobody writes to it: their collections of garbage leave it alone.
+gc.collect()
+gc.freeze()
+atexit.register(gc.unfreeze)
