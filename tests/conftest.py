@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import string
 from collections.abc import Iterator
@@ -127,6 +129,21 @@ hypothesis.settings.load_profile("untimed")
 def pytest_configure(config):
     """Give all test processes one cache folder of their own: what a run keeps there they share, not with the user."""
     os.environ["XDG_CACHE_HOME"] = str(config.rootpath / ".pytest_cache" / "cache-folder")
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first, so that at the end no process has a long one while the others have none.
+
+    First of all comes the one that labels the sample for all, so that no process waits for another to have done it.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path.name != "test_guides.py", item.path not in slow))
+
+
+def pytest_collection_finish():
+    """Let the collector of garbage not look again and again through what was imported, until the end."""
+    gc.freeze()
+    atexit.register(gc.unfreeze)
 
 
 def make_encoder(folder, *, dimensions=32, layers=4):

@@ -7,6 +7,7 @@ Imports under `if TYPE_CHECKING:` cannot change what a stage computes and are no
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,8 @@ from fractal_core.store.canonical import digest
 PACKAGE = "fractal_core"
 _ROOT = Path(__file__).resolve().parent.parent
 _TRIES = 10
+# Where a node has statements, or what has some: handlers of exceptions, cases of a match.
+_BLOCKS = ("body", "orelse", "handlers", "finalbody", "cases")
 
 
 def code_digests(module: str, root: Path = _ROOT) -> dict[str, str]:
@@ -56,8 +59,8 @@ def _source(module: str, root: Path) -> Path | None:
 @lru_cache(maxsize=4096)
 def _analyse(source: Path, module: str, _modified: int) -> tuple[str, tuple[str, ...]]:
     tree = _parse(source)
-    reached = tuple(_imports(tree, module, is_package=source.name == "__init__.py"))
     _strip(tree)
+    reached = tuple(_imports(tree, module, is_package=source.name == "__init__.py"))
     return digest(ast.dump(tree).encode()), reached
 
 
@@ -77,7 +80,7 @@ def _parse(source: Path) -> ast.Module:
 def _imports(tree: ast.Module, module: str, *, is_package: bool) -> list[str]:
     """List every package module named by an import statement, with the packages on the way to it."""
     names: list[str] = []
-    for node in _runtime_nodes(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -97,18 +100,17 @@ def _packages(module: str) -> list[str]:
     return [module[:end] for end, character in enumerate(module) if character == "."]
 
 
-def _runtime_nodes(tree: ast.AST) -> list[ast.AST]:
-    """Walk the tree, leaving out the bodies of `if TYPE_CHECKING:`."""
-    found: list[ast.AST] = []
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the module and every statement in it, each before what is in it; what a caller takes out is left out.
+
+    Expressions, which are most of a tree, hold none.
+    """
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
-        found.append(node)
-        if isinstance(node, ast.If) and _is_type_checking(node.test):
-            waiting.extend(node.orelse)
-        else:
-            waiting.extend(ast.iter_child_nodes(node))
-    return found
+        yield node
+        for name in _BLOCKS:
+            waiting.extend(getattr(node, name, ()))
 
 
 def _is_type_checking(test: ast.expr) -> bool:
@@ -119,7 +121,7 @@ def _is_type_checking(test: ast.expr) -> bool:
 
 def _strip(tree: ast.Module) -> None:
     """Remove what cannot change a result: docstrings and type-checking imports."""
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[0] if node.body else None
             if (

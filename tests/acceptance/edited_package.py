@@ -5,6 +5,7 @@ Of the copy nothing is imported before the fork but what takes code apart, so wh
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -104,6 +105,9 @@ def _prepare(package):
     for stage in ("text.reading", "text.segmentation", "encode.embedding", "priors.stage", "mil.train_stage",
                   "mil.pseudolabel_stage", "evaluation.stage"):  # fmt: skip
         code.code_digests(f"fractal_core.{stage}")
+    # Forked processes share this memory as long as nobody writes to it: their collections of garbage leave it alone.
+    gc.collect()
+    gc.freeze()
 
 
 def _serve(package):

@@ -13,12 +13,20 @@ import sys
 import time
 from pathlib import Path
 
+from forked import Forked
+
 TESTS = Path(__file__).resolve().parents[1]
 
 
-def spawn(folder, name="run", prefix=(), **options):
-    """Start this file over the project in a folder, by the command `prefix` if given; options are those of `main`."""
+def spawn(folder, name="run", prefix=None, **options):
+    """Start a run over the project in a folder; options are those of `main`.
+
+    It is forked from a process that has imported everything, unless it is to be started by the command `prefix`, which
+    may be empty.
+    """
     words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    if prefix is None:
+        return Forked(main, [str(folder), name, *words], folder=folder)
     return subprocess.Popen(
         [*prefix, sys.executable, __file__, str(folder), name, *words],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
@@ -32,8 +40,8 @@ def ran(folder):
     return [tuple(line.split()) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def main():
-    """Run as the options say; print the summary, or the error as the command line does."""
+def main(words):
+    """Run as the words of a command line say; print the summary, or the error as the command line does."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("name")
@@ -42,19 +50,10 @@ def main():
     parser.add_argument("--hold-in")
     parser.add_argument("--set", dest="setting")
     parser.add_argument("--largest-file", type=int)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     if options.largest_file is not None:
-        _import_all()
         resource.setrlimit(resource.RLIMIT_FSIZE, (options.largest_file, options.largest_file))
     _run(options)
-
-
-def _import_all():
-    """Before the limit is set: what is tested is the store, not how Python finds its modules."""
-    import transformers  # noqa: F401
-
-    import fractal_core.mil.train_stage
-    import fractal_core.publish.labels  # noqa: F401
 
 
 def _run(options):
@@ -101,4 +100,4 @@ def _run(options):
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import pytest
 from plain_run import spawn
 from real_runs import fractal
+from small_data import make_rows, write_project
 
 from fractal_core.catalog.connection import connect
 from fractal_core.errors import StoreError
@@ -31,12 +32,11 @@ def _mount(*words):
         pytest.skip("no mounting here")
 
 
-@pytest.fixture
-def clean(project, runner_in, tmp_path_factory):
+@pytest.fixture(scope="module")
+def clean(tiny_encoder, runner_in, tmp_path_factory):
     """The bytes that a run makes of the project where nothing is wrong."""
     folder = tmp_path_factory.mktemp("clean")
-    for name in ("responses.jsonl", "fractal.toml"):
-        shutil.copy(project / name, folder)
+    write_project(folder, tiny_encoder, make_rows(60), epochs=10)
     runner = runner_in(folder)
     runner.run()
     return runner.bytes()

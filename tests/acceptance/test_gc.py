@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from killing import Killer, contents
+from killing import attempt, contents
 from plain_run import spawn
 from real_runs import fractal, wait_until
 from small_data import make_rows, write_jsonl
@@ -286,12 +286,10 @@ def test_command_beside_a_run_of_another_process(copy, stage):
 
 
 @pytest.mark.parametrize("fault", ["20*.json", "train-*.json", "train-*[!n]"])
-def test_killed_while_it_takes_things_out_of_sight(copy, tmp_path, fault):
+def test_killed_while_it_takes_things_out_of_sight(copy, fault):
     """Before the first run record, manifest or folder of a stage: the kept run has all, the rest goes the next time."""
     runner, files = copy
-    killer = Killer(tmp_path / "log")
-    assert killer.run(runner.folder, gc=1, fault=f"gc:{fault}") is None
-    killer.close()
+    assert attempt(runner.folder, gc=1, fault=f"gc:{fault}") is None
     assert contents(runner.workspace) == files[6]
     assert runner.run("train.epochs=6") == []
     collect(runner.workspace, 1)
@@ -303,10 +301,10 @@ def test_killed_while_it_takes_things_out_of_sight(copy, tmp_path, fault):
 
 
 @pytest.mark.slow
-def test_runs_and_collections_beside_each_other(copy, tmp_path):
+def test_runs_and_collections_beside_each_other(copy):
     """Runs with changing settings while garbage is collected all the time: every run ends with what it needs."""
     runner, files = copy
-    killer, ended, collections, errors = Killer(tmp_path / "log"), threading.Event(), [], []
+    ended, collections, errors = threading.Event(), [], []
 
     def gc():
         while not ended.is_set():
@@ -321,11 +319,10 @@ def test_runs_and_collections_beside_each_other(copy, tmp_path):
     try:
         for turn in range(16):
             epochs = 3 + turn * 7 % 4
-            assert killer.run(runner.folder, f"train.epochs={epochs}") is not None
+            assert attempt(runner.folder, f"train.epochs={epochs}") is not None
             assert contents(runner.workspace) == files[epochs]
     finally:
         ended.set()
         thread.join()
-        killer.close()
     assert errors == []
     assert sum(map(bool, collections)) > 10

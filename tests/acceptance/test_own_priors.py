@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from small_data import make_rows, write_project
 
 from fractal_core.config_loading import load_config
 from fractal_core.errors import InputError
@@ -12,6 +13,13 @@ from fractal_core.planning import make_plan
 AFTER_PRIORS = list(STAGE_NAMES)[STAGE_NAMES.index("priors") :]
 AFTER_TRAIN = list(STAGE_NAMES)[STAGE_NAMES.index("train") :]
 SQL = "priors.sql=SELECT response_id, sentence_index, length(text) AS prior FROM sentences"
+
+
+@pytest.fixture
+def project(tmp_path, tiny_encoder):
+    """A smaller project than that of the other tests: what is stale does not depend on how much there is."""
+    write_project(tmp_path, tiny_encoder, make_rows(24), epochs=3)
+    return tmp_path
 
 
 def _turn_gold(rows):
@@ -121,6 +129,7 @@ def test_an_extreme_label_is_clipped_in_training_alone(runner):
             row["response_label"] = 1e6 if row is rows[0] else float(sum(row["sentence_labels"]))
             values[row["id"]] = row["response_label"]
 
+    runner.give(make_rows(60))
     runner.edit(change)
     runner.run("input.label_kind=real", "aggregation=avg", *QUICK, until="pseudolabel")
     assert any("1e+06 of response r0000: in training" in note for note in _said(runner))

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from damaging import delete, file_of, flip, flip_secretly, truncate
-from killing import Killer
+from killing import attempt
 
 from flows.launch import Request, _plan_or_reuse
 from fractal_core.errors import StoreError
@@ -62,14 +62,12 @@ def test_damaged_copy_is_replaced(finished, out):
     assert copy.read_bytes() == files["export/labels.parquet"]
 
 
-def test_killed_while_copying(finished, out, tmp_path):
+def test_killed_while_copying(finished, out):
     """The old file stays until the new one is whole; what the killed run left is removed a day later."""
     runner, files = finished
-    killer = Killer(tmp_path / "log")
-    assert killer.run(runner.folder, f"export.directory={out}", fault="labels.parquet:temporary") is None
+    assert attempt(runner.folder, f"export.directory={out}", fault="labels.parquet:temporary") is None
     assert (out / "labels.parquet").read_bytes() == b"old"
-    assert killer.run(runner.folder, f"export.directory={out}") == []
-    killer.close()
+    assert attempt(runner.folder, f"export.directory={out}") == []
     assert (out / "labels.parquet").read_bytes() == files["export/labels.parquet"]
     (left,) = [path for path in out.iterdir() if path.name != "labels.parquet"]
     os.utime(left, (time.time() - 100_000,) * 2)

@@ -147,7 +147,7 @@ def run_with_threads(folder, threads):
     """Run without an orchestrator in a process of its own with so many threads; return its workspace."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", str(threads))
-        process = spawn(folder, workspace=folder / f"threads-{threads}")
+        process = spawn(folder, prefix=(), workspace=folder / f"threads-{threads}")
     _, said = process.communicate(timeout=200)
     assert process.returncode == 0, said
     return open_workspace(folder / f"threads-{threads}")

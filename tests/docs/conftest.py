@@ -9,11 +9,6 @@ from doc_blocks import ROOT, shell
 from filelock import FileLock
 
 
-def pytest_collection_modifyitems(items):
-    """The file that labels the sample for all comes first, so that no process waits for another to have done it."""
-    items.sort(key=lambda item: item.path.name != "test_guides.py")
-
-
 @pytest.fixture(scope="session")
 def labelled(tmp_path_factory, worker_id):
     """A folder with the sample and the main job run over it by the command line, and what that printed."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+from typer.testing import CliRunner
+
+from fractal_core.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -57,11 +62,9 @@ def python(scripts, folder):
 
 def query(sql, folder):
     """Return the rows that a query gives, as lists of text without the header."""
-    result = subprocess.run(
-        [sys.executable, "-c", "from fractal_core.cli import main; main()", "query", sql, "--format", "csv"],
-        cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
+    with contextlib.chdir(folder):
+        result = CliRunner().invoke(app, ["query", sql, "--format", "csv"], catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
     return result.stdout.splitlines()[1:]
 
 

@@ -82,6 +82,22 @@ def test_import_inside_function_is_followed(package):
     assert "fractal_core.other" in _digests(package)
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        "if X:\n    pass\nelif Y:\n    {}", "for x in y:\n    {}", "while x:\n    pass\nelse:\n    {}",
+        "with x:\n    {}", "try:\n    pass\nexcept X:\n    {}", "try:\n    pass\nfinally:\n    {}",
+        "try:\n    pass\nexcept* X:\n    {}", "match x:\n    case 1:\n        {}", "class X:\n    {}",
+        "async def x():\n    async with y:\n        {}",
+        "if TYPE_CHECKING:\n    pass\nelse:\n    {}",
+    ],
+)  # fmt: skip
+def test_import_inside_any_block_is_followed(package, block):
+    """Wherever a statement can stand, an import does."""
+    (package / "helper.py").write_text(block.format("import fractal_core.other"))
+    assert "fractal_core.other" in _digests(package)
+
+
 def test_relative_import_is_followed(package):
     """`from . import x` reaches x."""
     (package / "stage.py").write_text("from . import other\n")
