@@ -187,8 +187,9 @@ def report(command: str, found: dict[str, Any]) -> str:
         f"{work.updates / 1e9:.0f} of them for updates, and does {rate:.0f} GFLOP/s: **{100 * rate / best:.0f} % of "
         f"the fastest of these** (the updates alone {100e-9 * work.updates / (epoch - judged) / best:.0f} %), and "
         f"{100 * rate / usual:.0f} % of MKL, through which PyTorch multiplies by itself. A query is multiplied once "
-        f"for all sentences of its response; with a product for every sentence, as in the loops, updates would be "
-        f"{work.by_sentence / 1e9:.0f} GFLOP.",
+        f"for all sentences of its response; with a product for every sentence, as in the loops, the updates would be "
+        f"{work.by_sentence / 1e9:.0f} GFLOP, at the same time {1e-9 * work.by_sentence / (epoch - judged):.0f} "
+        f"GFLOP/s: {100e-9 * work.by_sentence / (epoch - judged) / best:.0f} % of the fastest.",
     ]
     return "\n".join(lines) + "\n"
 
