@@ -137,8 +137,11 @@ def _part(vectors: Tensor, texts: Tensor) -> _Part:
 
 def _vectors(vectors: Tensor, rows: Tensor) -> Tensor:
     missing = rows == NONE
-    found = vectors.index_select(0, rows.masked_fill(missing, 0)) if len(vectors) else vectors.new_zeros(len(rows), vectors.shape[1])
-    return found.masked_fill_(missing[:, None], 0.0) if bool(missing.any()) else found
+    if not bool(missing.any()):
+        return vectors.index_select(0, rows)
+    found = vectors.new_zeros(len(rows), vectors.shape[1])
+    found[~missing] = vectors.index_select(0, rows[~missing])
+    return found
 
 
 def _gathered(gradient: Tensor, part: _Part) -> Tensor:
