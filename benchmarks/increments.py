@@ -28,7 +28,7 @@ from fractal_core.progress import Reporter
 from fractal_core.runtime import make_runtime
 from fractal_core.store.workspace import open_workspace
 
-APPENDS = 3
+APPENDS = 5
 UNCHANGED = 5
 LAST = "priors"
 
