@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from httpx import TransportError
 from prefect import get_client
@@ -90,8 +91,8 @@ async def _serve(
     runner = _runner(job)
     async with get_client() as client:
         deployment = await runner.aadd_deployment(await make_deployment(job))
-        backlog = await asyncio.to_thread(take_stock, deployment)
-        why = why_at_once(job.timetable, backlog, datetime.now(UTC))
+        # In a thread without an event loop: it waits for the server, and for Prefect's reading of cron lines.
+        why = await asyncio.to_thread(_why_at_once, job.timetable, deployment)
         telling = asyncio.create_task(_tell_ticks(Ticks(workspace, deployment), client, tell))
         served()
         if why is not None:
@@ -107,6 +108,10 @@ async def _serve(
         finally:
             telling.cancel()
             await _end(runner, running)
+
+
+def _why_at_once(timetable: Timetable, deployment: UUID) -> str | None:
+    return why_at_once(timetable, take_stock(deployment), datetime.now(UTC))
 
 
 async def _tell_ticks(ticks: Ticks, client: PrefectClient, tell: Tell) -> None:

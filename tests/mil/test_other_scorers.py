@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
+import torch
 from planted import QUICK, examples_of, learnt, make_examples, own, ranks
+
+from fractal_core.mil.scorers.registry import SCORERS
 
 
 def test_mlp_learns_what_is_not_linear():
@@ -45,3 +49,15 @@ def test_concat_reads_the_best_of_several_chunks():
     schedule = replace(QUICK, epochs=60, learning_rate=0.01, penalties=(0.0001,))
     learned = learnt(examples, schedule=schedule, scorer="concat")
     assert ranks(own(learned.components, examples), right) > 0.95
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
+def test_a_fold_may_have_no_labels(scorer):
+    """Of few labels among many responses a fold may have none: its members are judged by nothing, and still learn."""
+    examples, truth = make_examples(responses=120, folds=4)
+    bare = (examples.unit_fold[0] == 0) | examples.dev
+    labels = examples.labels.masked_fill(bare, torch.nan)
+    wide = {"features": examples.features.repeat(1, 6), "priors": {}, "families": {}}
+    examples = replace(examples, labels=labels, dev=torch.zeros_like(examples.dev), **wide)
+    learned = learnt(examples, schedule=replace(QUICK, learning_rate=0.01), scorer=scorer, guard=False)
+    assert ranks(own(learned.components, examples), truth) > 0.75

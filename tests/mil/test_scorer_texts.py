@@ -141,6 +141,8 @@ def test_no_sentences_have_no_logits():
         nothing = Joined(vectors, torch.zeros(0, 3, dtype=torch.int64))
         parameters = SCORERS["concat"].start(2, 12, torch.Generator().manual_seed(0))
         assert SCORERS["concat"].logits(parameters, nothing, torch.zeros(0)).shape == (2, 0)
+        with torch.no_grad():
+            assert SCORERS["concat"].logits(parameters, nothing, torch.zeros(0)).shape == (2, 0)
 
 
 def test_comparison_with_all_directions_keeps_distances():

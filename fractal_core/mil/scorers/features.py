@@ -66,8 +66,8 @@ def readings(features: Features) -> Features:
 
 
 def blocks(features: Features, rows: int) -> Iterator[Features]:
-    """Return features in blocks of some rows."""
-    return (features[block] for block in _blocks(len(features), rows))
+    """Return features in blocks of some rows, at least one block."""
+    return (features[block] for block in _blocks(max(1, len(features)), rows))
 
 
 def affine_of(bias: Tensor, weights: Tensor, features: Features) -> Tensor:
