@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from flows.new_database import keep, place
 from fractal_core.errors import FractalError
-from fractal_core.store.locks import lock
+from fractal_core.store.locks import LockHeldError, lock
 from fractal_core.store.workspace import Workspace
 
 HOST = "127.0.0.1"
@@ -138,16 +140,16 @@ def local_server(workspace: Workspace, *, schedules: bool, say: Callable[[str], 
         schedules: whether it also makes runs of schedules; otherwise it only answers.
         say: hears whom we wait for, if another process is starting a server.
     """
-    port = _free_port()
-    url = f"http://{HOST}:{port}"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
-    if not schedules:
-        command.append("--no-services")
-    server = start_server(workspace, command, url, say, name=str(port), environment=_environment(url))
-    try:
-        yield server
-    finally:
-        server.end()
+    with _free_port() as port:
+        url = f"http://{HOST}:{port}"
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+        if not schedules:
+            command.append("--no-services")
+        server = start_server(workspace, command, url, say, name=str(port), environment=_environment(url))
+        try:
+            yield server
+        finally:
+            server.end()
 
 
 def address_of(api: str) -> str:
@@ -172,9 +174,26 @@ def _home() -> Path:
     return Path(os.environ["PREFECT_HOME"]).expanduser()
 
 
-def _free_port() -> int:
-    """Return the usual port if nobody has it, else any that is free."""
+@contextmanager
+def _free_port() -> Iterator[int]:
+    """Yield the usual port if nobody has it, else any that is free.
+
+    A server listens seconds after it was started; until then a lock keeps others of this user from the usual port.
+    """
     wanted = int(os.environ.get("PREFECT_SERVER_API_PORT", _USUAL_PORT))
+    path = user_cache_path("fractal", appauthor=False) / f"port-{socket.gethostname()}-{wanted}.lock"
+    with ExitStack() as held:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock(path, lambda text: None, wait=False))
+        except LockHeldError:
+            wanted = 0
+        except OSError:
+            pass  # without a folder to lock in, the usual port is tried all the same
+        yield _bindable(wanted)
+
+
+def _bindable(wanted: int) -> int:
     for port in (wanted, 0):
         with suppress(OSError), socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -16,11 +16,26 @@ from fractal_core.errors import FractalError
 def test_port_that_is_taken_is_not_waited_for(monkeypatch):
     """The port asked for if it is free, another one if somebody listens there."""
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", "0")
-    port = server._free_port()
+    with server._free_port() as port:
+        assert port
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", str(port))
-    assert server._free_port() == port
-    with socket.create_server((server.HOST, port)):
-        assert server._free_port() not in (port, 0)
+    with server._free_port() as again:
+        assert again == port
+    with socket.create_server((server.HOST, port)), server._free_port() as other:
+        assert other not in (port, 0)
+
+
+def test_port_of_a_server_that_is_being_started_is_taken(monkeypatch):
+    """Nobody listens there yet, and still another command takes another one, until the first has left it."""
+    monkeypatch.setenv("PREFECT_SERVER_API_PORT", "0")
+    with server._free_port() as port:
+        monkeypatch.setenv("PREFECT_SERVER_API_PORT", str(port))
+    with server._free_port() as first:
+        assert first == port
+        with server._free_port() as second:
+            assert second not in (port, 0)
+    with server._free_port() as third:
+        assert third == port
 
 
 def test_pages_ask_the_server_they_come_from(monkeypatch):
