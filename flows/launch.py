@@ -162,8 +162,9 @@ def _start_flow(request: Request, workspace: Workspace, config: RunConfig, repor
             from flows.label import label
             from flows.settling import settle_flow_runs
 
-            gc.freeze()  # nothing of all this is freed before the end: the collector need not look for cycles in it
-            atexit.register(gc.unfreeze)
+            if not gc.get_freeze_count():  # of a process that runs more than once, only what was imported
+                gc.freeze()  # nothing of all this is freed before the end: the collector need not look for cycles in it
+                atexit.register(gc.unfreeze)
         unsettled = [run.flow_run_id for run in list_runs(workspace) if run.state == "interrupted" and run.flow_run_id]
         with talking_to(server), reporting(reporter):
             settle_flow_runs(unsettled[:_MOST_SETTLED])

@@ -105,12 +105,12 @@ def take_stock(deployment: UUID) -> Backlog:
 
 def why_at_once(timetable: Timetable, backlog: Backlog, now: datetime) -> str | None:
     """Say why one run is to be made as soon as the schedule is served; None if the first tick can be waited for."""
-    if timetable.cron is None and backlog.last is None:
-        return "the first of its interval"
-    if backlog.overdue or (backlog.last is not None and timetable.next_after(backlog.last) <= now):
-        since = f" since {backlog.last.astimezone():%Y-%m-%d %H:%M:%S}" if backlog.last else ""
-        return f"nothing ran{since}, though it was due; this run makes up for all that was missed"
-    return "the first of its interval" if timetable.cron is None else None
+    is_new = timetable.cron is None and backlog.last is None
+    missed = backlog.overdue or (backlog.last is not None and timetable.next_after(backlog.last) <= now)
+    if is_new or not missed:
+        return "the first of its interval" if timetable.cron is None else None
+    since = f" since {backlog.last.astimezone():%Y-%m-%d %H:%M:%S}" if backlog.last else ""
+    return f"nothing ran{since}, though it was due; this run makes up for all that was missed"
 
 
 def _runs_of(deployment: UUID, state: FlowRunFilterState) -> FlowRunFilter:

@@ -69,3 +69,20 @@ def test_the_mean_is_that_over_the_losses_of_all_units():
     weight = weight[:, None].repeat(1, penalties, 1)
     expected = (losses * weight).sum((0, 2)) / weight.sum((0, 2))
     assert torch.equal(HeldOut(examples, hidden).mean(Task("min", "binary"), of_these(logits), extra), expected)
+
+
+def test_only_what_judges_a_team_is_scored():
+    """Each team scores the sentences of its own fold and of dev, once, and no others."""
+    examples, _ = make_examples(responses=90, folds=3)
+    hidden = examples.unit_fold == torch.arange(3)[:, None]
+    asked = []
+
+    def score(members, sentences):
+        asked.append((members, sentences.tolist()))
+        return torch.zeros(2, len(sentences)), None
+
+    HeldOut(examples, hidden).mean(Task("min", "binary"), score, torch.zeros(6, 0))
+    of_unit = (hidden & examples.taught) | examples.dev
+    expected = [torch.nonzero(examples.segments.expand(of_team)).flatten().tolist() for of_team in of_unit]
+    assert asked == [(slice(2 * team, 2 * team + 2), sentences) for team, sentences in enumerate(expected)]
+    assert all(0 < len(sentences) < examples.segments.total / 2 for sentences in expected)

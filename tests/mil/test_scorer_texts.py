@@ -13,7 +13,7 @@ import torch
 from fractal_core.encode.shards import cut_document
 from fractal_core.errors import StoreError
 from fractal_core.mil.scorers.comparison import Comparison
-from fractal_core.mil.scorers.features import Joined, dense
+from fractal_core.mil.scorers.features import Joined, affine_of, dense
 from fractal_core.mil.scorers.inputs import concat_features, mlp_features
 from fractal_core.mil.scorers.perceptron import Perceptron
 from fractal_core.mil.scorers.registry import SCORERS
@@ -133,6 +133,23 @@ def test_joined_vectors_are_read_as_the_matrix_they_stand_for(monkeypatch, of_qu
         found.append([logits.detach(), *(tensor.grad for tensor in parameters.values())])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_text_that_many_rows_have_is_multiplied_once(monkeypatch):
+    """Forward and backward: as many columns as there are distinct chunks, queries and sentences."""
+    texts = replace(random_texts(chunks=1), chunks=np.zeros((40, 1), np.int64), query=np.arange(40) % 3)
+    columns = []
+
+    def counted(left, right):
+        columns.append(right.shape[1])
+        return left @ right
+
+    monkeypatch.setattr("fractal_core.mil.scorers.features.multiply", counted)
+    weights = torch.randn(5, 21, requires_grad=True)
+    rows = concat_features(replace(texts, sentence=np.arange(40)))
+    affine_of(torch.zeros(5), weights, rows).sum().backward()
+    assert columns == [1, 3, 40, 7, 7, 7]
+    torch.testing.assert_close(weights.grad, dense(rows).sum(0).expand(5, 21))
 
 
 def test_no_sentences_have_no_logits():
