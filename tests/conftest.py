@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -120,6 +121,10 @@ def bench(tmp_path, monkeypatch):
 # Tests run beside each other on few cores; more threads only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would do all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test is about how fast something is on a machine that others keep busy.
 hypothesis.settings.register_profile("untimed", deadline=None)

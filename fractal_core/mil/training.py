@@ -121,10 +121,12 @@ def fit(
     best_epoch = torch.zeros(len(penalties), dtype=torch.int64)
     history: list[tuple[int, float, float]] = []
 
-    def score(members: slice, sentences: Tensor) -> tuple[Tensor, Tensor | None]:
-        some = {name: tensor[members] for name, tensor in parameters.items()}
+    def score(some: Parameters, sentences: Tensor) -> tuple[Tensor, Tensor | None]:
         features = examples.features[sentences]
         return scorer.logits(some, features, start.prior[sentences]), attention_logits(some, features)
+
+    def score_by(members: slice, sentences: Tensor) -> tuple[Tensor, Tensor | None]:
+        return score({name: tensor[members] for name, tensor in parameters.items()}, sentences)
 
     def everyone() -> Tensor:
         return scorer.logits(parameters, examples.features, start.prior)
@@ -132,7 +134,7 @@ def fit(
     for epoch in range(-1 if start.goes_on else 0, schedule.epochs):
         for batch in _batches(units, schedule.batch_responses, generator) if epoch >= 0 else ():
             sentences, segments = examples.segments.select(examples.units[batch].flatten())
-            logits, attention = score(slice(None), sentences)
+            logits, attention = score(parameters, sentences)
             seen = (~hidden[:, batch]).to(logits.dtype)
             losses = objective.loss(examples, logits, parameters[EXTRA], batch, sentences, segments, attention)
             data = (losses * seen).sum(-1) / seen.sum(-1).clamp(min=1)
@@ -142,7 +144,7 @@ def fit(
             optimiser.step()
             _constrain(parameters, start.signs)
         with torch.no_grad():
-            held_out = unseen.mean(task, score, parameters[EXTRA])
+            held_out = unseen.mean(task, score_by, parameters[EXTRA])
             objective.end_epoch(everyone, epoch)
         history += [(epoch, p, float(value)) for p, value in zip(penalties, held_out, strict=True)]
         better = held_out < best - _ENOUGH

@@ -9,14 +9,21 @@ from fractal_core.mil.scorers import products
 from fractal_core.mil.scorers.products import affine
 
 
+@pytest.fixture
+def onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small a product, and whatever the processor, it goes through oneDNN."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[attr-defined]
+        pytest.skip("PyTorch has no oneDNN here")
+    monkeypatch.setattr(products, "_FEWEST", 0)
+    monkeypatch.setattr(products, "_faster", lambda: True)
+
+
 @pytest.mark.parametrize("members", [None, 3])
 @pytest.mark.parametrize(("rows", "inner", "columns"), [(5, 7, 3), (1, 4, 6), (64, 33, 1)])
 def test_products_and_gradients(
-    monkeypatch: pytest.MonkeyPatch, members: int | None, rows: int, inner: int, columns: int
+    onednn: None, monkeypatch: pytest.MonkeyPatch, members: int | None, rows: int, inner: int, columns: int
 ) -> None:
     """Through oneDNN as without it, and as in float64: the product, and the gradient of each part."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[attr-defined]
-        pytest.skip("PyTorch has no oneDNN here")
     generator = torch.Generator().manual_seed(rows)
     first = () if members is None else (members,)
     shapes = (*first, rows), (*first, rows, inner), (*first, inner, columns)
@@ -33,9 +40,8 @@ def test_products_and_gradients(
             torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_only_what_needs_a_gradient_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_needs_a_gradient_has_one(onednn: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Features take none: a third of the work of training the first layer."""
-    monkeypatch.setattr(products, "_FEWEST", 0)
     made: list[torch.Size] = []
     multiply = products._multiply
 
@@ -50,9 +56,16 @@ def test_only_what_needs_a_gradient_has_one(monkeypatch: pytest.MonkeyPatch) -> 
     assert weights.grad is not None
 
 
-def test_a_row_is_the_same_beside_others(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("processor", "expected"), [("AMD EPYC", True), ("Intel Xeon", False), (None, True)])
+def test_mkl_is_left_to_intel(monkeypatch: pytest.MonkeyPatch, processor: str | None, expected: bool) -> None:
+    """There it is the faster one."""
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)  # type: ignore[attr-defined]
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {} if processor is None else {"cpu_name": processor})
+    assert products._faster.__wrapped__() is expected
+
+
+def test_a_row_is_the_same_beside_others(onednn: None) -> None:
     """To the last bit, whichever rows of weights are multiplied with it."""
-    monkeypatch.setattr(products, "_FEWEST", 0)
     generator = torch.Generator().manual_seed(0)
     weights, rows = torch.randn(96, 200, generator=generator), torch.randn(200, 50, generator=generator)
     whole = affine(torch.zeros(96), weights, rows)

@@ -1,10 +1,12 @@
-"""Matrix products that can be trained through, with oneDNN where it is faster: on AMD processors twice as fast as MKL.
+"""Matrix products that can be trained through, with oneDNN where it is faster.
 
-A row of a product of oneDNN is summed in one order, whatever the other rows are and however many threads compute.
+On AMD processors it is twice as fast as MKL, on Intel's MKL is up to 1.4 times as fast. A row of a product of oneDNN is
+summed in one order, whatever the other rows are and however many threads compute.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -39,9 +41,14 @@ def multiply(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _worth_it(left: Tensor, right: Tensor) -> bool:
-    onednn: Any = torch.backends.mkldnn
     plain = left.dtype == right.dtype == torch.float32 and left.device.type == right.device.type == "cpu"
-    return plain and left.shape[-2] * left.shape[-1] * right.shape[-1] >= _FEWEST and onednn.is_available()
+    return plain and left.shape[-2] * left.shape[-1] * right.shape[-1] >= _FEWEST and _faster()
+
+
+@cache
+def _faster() -> bool:
+    onednn: Any = torch.backends.mkldnn
+    return bool(onednn.is_available()) and not str(torch.cpu.get_capabilities().get("cpu_name")).startswith("Intel")
 
 
 def _affine(bias: Tensor, left: Tensor, right: Tensor) -> Tensor:
