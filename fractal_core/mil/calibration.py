@@ -12,6 +12,7 @@ import torch
 
 from fractal_core.mil.ensemble import ATTENTION, EXTRA
 from fractal_core.mil.held_out import UnitSentences, losses_of
+from fractal_core.mil.minimising import minimise
 from fractal_core.threads import one_thread
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from fractal_core.mil.scorers.parameters import Parameters
     from fractal_core.mil.task import Task
 
-_STEPS = 100
 # In nats over all the units of a team: nothing to hundreds of labels, but a handful, which any score may separate, must
 # not make it as steep as it can be.
 _RIDGE = 0.1
@@ -36,7 +36,7 @@ _SENTENCES_AT_ONCE = 200_000
 def calibrate(examples: Examples, task: Task, score: Tensor) -> Parameters:
     """Fit scale (at least 0), bias and the task's extra numbers of every team to the labels of its other folds.
 
-    L-BFGS on all teams at once, to the end: nothing is chosen by held-out labels.
+    To the end: nothing is chosen by held-out labels.
 
     Args:
         examples: the units.
@@ -52,31 +52,30 @@ def calibrate(examples: Examples, task: Task, score: Tensor) -> Parameters:
     seen = (examples.unit_fold[team // examples.folds] != (team % examples.folds)[:, None]) & examples.taught
     count = seen.double().sum(-1).clamp(min=1)
     blocks = UnitSentences.in_blocks(examples, _SENTENCES_AT_ONCE)
-    log_scale, bias = torch.zeros(teams).double(), torch.zeros(teams).double()
-    extra = torch.zeros(teams, task.extras).double()
-    trained = [each.requires_grad_() for each in (log_scale, bias, extra)]
-    optimiser = torch.optim.LBFGS(trained, max_iter=_STEPS, tolerance_grad=1e-7, line_search_fn="strong_wolfe")
     values = score.double()
     level = _LEVEL_RIDGE if task.kind == "preference" and task.aggregation == "avg" else _RIDGE
 
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        total = torch.zeros(()).double()
+    def losses(point: Tensor) -> tuple[Tensor, Tensor]:
+        point = point.detach().requires_grad_()
+        total = torch.zeros(teams).double()
         for number, block in enumerate(blocks):
-            logits = log_scale.exp()[:, None] * values[block.sentences] + bias[:, None]
+            log_scale, bias, extra = point.tensor_split((1, 2), dim=1)
+            logits = log_scale.exp() * values[block.sentences] + bias
             taught = torch.nonzero(examples.taught[block.units]).flatten()
-            losses = losses_of(examples, task, block, logits, extra)[:, taught]
-            summed = (losses * seen[:, block.units[taught]].double()).sum(-1)
+            found = losses_of(examples, task, block, logits, extra)[:, taught]
+            summed = (found * seen[:, block.units[taught]].double()).sum(-1)
             if number == 0:
-                summed = summed + _RIDGE * (log_scale.square() + extra.square().sum(-1)) + level * bias.square()
-            part = (summed / count).sum()
-            part.backward()  # type: ignore[no-untyped-call]
-            total = total + part.detach()
-        return total
+                ridge = _RIDGE * (log_scale[:, 0].square() + extra.square().sum(-1)) + level * bias[:, 0].square()
+                summed = summed + ridge
+            part = summed / count
+            part.sum().backward()  # type: ignore[no-untyped-call]
+            total += part.detach()
+        assert point.grad is not None
+        return total, point.grad
 
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
-    found = {"weights": torch.zeros(teams, 0), "bias": bias, "offset": log_scale.exp(), EXTRA: extra}
-    return {name: tensor.detach().float() for name, tensor in found.items()}
+    log_scale, bias, extra = minimise(losses, torch.zeros(teams, 2 + task.extras).double()).tensor_split((1, 2), dim=1)
+    found = {"bias": bias[:, 0], "offset": log_scale[:, 0].exp(), EXTRA: extra}
+    return {"weights": torch.zeros(teams, 0), **{name: tensor.float() for name, tensor in found.items()}}
 
 
 def rescaled(parameters: Parameters, scale: Tensor, bias: Tensor, extra: Tensor) -> Parameters:

@@ -7,7 +7,8 @@ are enough to learn from, gold labels of sentences, which are what is wanted.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
@@ -17,10 +18,15 @@ from fractal_core.mil.held_out import gold_loss, held_out_loss
 from fractal_core.mil.starting import LINEAR, NO_PRIOR
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from fractal_core.mil.examples import Examples
     from fractal_core.mil.task import Task
+
+# The priors of some examples, calibrated under a judge.
+PriorsUnder: TypeAlias = "Callable[[Task], dict[str, Component]]"
 
 # Gold labels of train sentences from which on candidates are compared by them and not by the labels of responses.
 ENOUGH_GOLD = 100
@@ -67,6 +73,7 @@ def guarded(
     guard: bool,
     losses: dict[str, float],
     history: list[tuple[str, int, float, float]],
+    priors_under: PriorsUnder | None = None,
 ) -> Learned:
     """Compare trained heads with each bare prior and with their average, and keep what explains unseen labels best.
 
@@ -78,11 +85,13 @@ def guarded(
         guard: whether priors compete at all.
         losses: of the single heads, to be reported.
         history: to be reported.
+        priors_under: `calibrated_priors` of these examples, which may know them already.
     """
     by_gold = judged_by_gold(examples)
     name = " and ".join(head.name for head in heads)
     candidates = {name: heads}
-    priors = calibrated_priors(examples, judge) if guard else {}
+    under = priors_under or partial(calibrated_priors, examples)
+    priors = under(judge) if guard else {}
     if priors:
         alone = {family: unseen_loss(examples, judge, [prior]) for family, prior in priors.items()}
         best = min(alone, key=alone.__getitem__)

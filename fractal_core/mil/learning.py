@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from fractal_core.mil.ensemble import Component
@@ -19,7 +20,7 @@ from fractal_core.mil.training import fit
 
 if TYPE_CHECKING:
     from fractal_core.mil.examples import Examples
-    from fractal_core.mil.guard import Learned
+    from fractal_core.mil.guard import Learned, PriorsUnder
     from fractal_core.mil.recipe import Recipe
     from fractal_core.mil.scorers.parameters import Parameters
     from fractal_core.mil.task import Task
@@ -55,8 +56,12 @@ def learn(
     Returns:
         An ensemble on the scale of independent sentences, whatever its poolings.
     """
+    # Poolings that are judged alike have the same priors, and so has the guard.
+    priors_under: PriorsUnder = cache(partial(calibrated_priors, examples))
     tasks = [replace(task, pooling=pooling) for pooling in recipe.poolings]
-    trained = [_trained(examples, each, recipe, schedule, advance, (earlier or {}).get(each)) for each in tasks]
+    trained = [
+        _trained(examples, each, recipe, schedule, advance, (earlier or {}).get(each), priors_under) for each in tasks
+    ]
     found = [_judged(examples, each, raw) for each, (raw, _) in zip(tasks, trained, strict=True)]
     losses = {head.name: loss for head, loss in found}
     least = min(losses.values())
@@ -64,7 +69,7 @@ def learn(
     judge = task.judged(kept[0].name if len(kept) == 1 else "noisy")
     heads = mixed([part for head in kept for part in on_one_scale([head], examples, judge)])
     history = [line for _, lines in trained for line in lines]
-    learned = guarded(heads, examples, task, judge, recipe.guard, losses, history)
+    learned = guarded(heads, examples, task, judge, recipe.guard, losses, history, priors_under)
     return replace(learned, raw=tuple((each, raw) for each, (raw, _) in zip(tasks, trained, strict=True)))
 
 
@@ -75,11 +80,12 @@ def _trained(
     schedule: Schedule,
     advance: Callable[[], None],
     earlier: Component | None,
+    priors_under: PriorsUnder,
 ) -> tuple[Component, list[tuple[str, int, float, float]]]:
     """Train one pooling's head, anew or from where an earlier one has ended; return it as it is, and its history."""
     objective = BagObjective(task, recipe.weights, schedule.epochs if recipe.fade else 0)
     if earlier is None:
-        family, calibration = _prior(examples, task, recipe)
+        family, calibration = _prior(examples, task, priors_under) if recipe.prior_offset else (NO_PRIOR, None)
         start = start_from(examples, task, recipe.scorer, family, calibration, schedule.seed)
     else:
         family, start = earlier.family, start_where(examples, earlier)
@@ -88,13 +94,12 @@ def _trained(
     return raw, [(task.pooling, *line) for line in fitted.history]
 
 
-def _prior(examples: Examples, task: Task, recipe: Recipe) -> tuple[str, Parameters | None]:
+def _prior(examples: Examples, task: Task, priors_under: PriorsUnder) -> tuple[str, Parameters | None]:
     """Return the prior that a head starts from, calibrated."""
     judge = task.judged(task.pooling)
-    priors = calibrated_priors(examples, judge) if recipe.prior_offset else {}
     # The head learns from gold labels itself: from a prior that they taught it would start with most of it learned, and
     # without the signs that hold it to the meaning of its evidence. That prior competes in the end.
-    priors.pop(HYBRID, None)
+    priors = {family: prior for family, prior in priors_under(judge).items() if family != HYBRID}
     if not priors:
         return NO_PRIOR, None
     family = min(priors, key=lambda name: assess(examples, judge, [priors[name]]))

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 
 # L2 penalties on the weights of standardised features, per unit; the largest all but leaves the prior alone.
 PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-PATIENCE = 30
+# Epochs without a better loss after which to stop, fewer where they have more steps: those of 30 epochs of 50.
+PATIENCE, _PATIENT_STEPS = 30, 1_500
 _ENOUGH = 1e-6
+# In nats a unit: a penalty that is worse than the best by more does not keep the others training.
+_CONTENDING = 0.01
 # Numbers in a block of 32 MB. Once it has been freed, glibc keeps as much of what is freed later; it would else give
 # the memory of a step back to the system, and every page of the next one would be a fault (7 % of the time of concat).
 _KEPT = 7_900_000
@@ -101,7 +104,8 @@ def fit(
         advance: called once an epoch.
 
     Returns:
-        The ensemble of the penalty and epoch with the least held-out loss.
+        The ensemble of the penalty and epoch with the least held-out loss. Training ends after `schedule.epochs`, or
+        when the loss has not become less for `PATIENCE` epochs.
     """
     scorer, penalties = SCORERS[start.scorer], schedule.penalties
     teams = len(start.parameters["bias"])  # A team is a dealing and fold.
@@ -114,6 +118,8 @@ def fit(
     torch.empty(_KEPT)
     generator = torch.Generator().manual_seed(schedule.seed)
     units = objective.units(examples)
+    steps = max(1, -(-len(units) // schedule.batch_responses))
+    patience = min(PATIENCE, -(-_PATIENT_STEPS // steps))
     unit_fold = examples.unit_fold[team // examples.folds]
     hidden = unit_fold == (team % examples.folds)[:, None]
     unseen = HeldOut(examples, hidden[:: len(penalties)])
@@ -153,7 +159,7 @@ def fit(
         replace(chosen, torch.nonzero(better.repeat(teams)).flatten(), parameters)
         if epoch >= 0:
             advance()
-        if epoch - int(best_epoch.max()) >= PATIENCE:
+        if epoch - int(best_epoch[best <= best.min() + _CONTENDING].max()) >= patience:
             break
     winner = int(best.argmin())
     members = torch.arange(teams) * len(penalties) + winner

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import SCHEDULE, TASK, make_examples, nothing, own, ranks
 
+from fractal_core.mil import training
 from fractal_core.mil.calibration import calibrate
 from fractal_core.mil.ensemble import Component, cross_fitted, cross_fitted_extra
 from fractal_core.mil.examples import NO_FOLD, PriorTerms, assign_folds
@@ -47,6 +48,30 @@ def test_learns_the_rule_from_response_labels(pooling):
     fitted = learnt(examples, Task("min", "binary", pooling))
     assert ranks(score(fitted, examples), truth) > 0.9
     assert fitted.held_out == min(loss for _, _, loss in fitted.history)
+
+
+@pytest.mark.parametrize(("patient_steps", "patience"), [(1_500, 30), (12, 6), (1, 1)])
+def test_ends_when_nothing_gets_better(monkeypatch, patient_steps, patience):
+    """After as many epochs without a better loss, or as make so many steps, of a penalty that is near the best one.
+
+    200 responses in batches of 100 are two steps.
+    """
+    monkeypatch.setattr(training, "_PATIENT_STEPS", patient_steps)
+    examples, _ = make_examples()
+    assert int(examples.taught.sum()) == 200
+    fitted = learnt(examples, schedule=replace(SCHEDULE, epochs=400, batch_responses=100, learning_rate=0.3))
+    losses: dict[float, list[float]] = {}
+    for epoch, penalty, loss in fitted.history:
+        assert len(losses.setdefault(penalty, [])) == epoch
+        losses[penalty].append(loss)
+
+    def ends(epoch):
+        lowest = {penalty: min(values[: epoch + 1]) for penalty, values in losses.items()}
+        near = [penalty for penalty, value in lowest.items() if value <= min(lowest.values()) + 0.01]
+        return all(losses[penalty].index(lowest[penalty]) <= epoch - patience for penalty in near)
+
+    epochs = range(len(losses[SCHEDULE.penalties[0]]))
+    assert [epoch for epoch in epochs if ends(epoch)] == [epochs[-1]]
 
 
 @pytest.mark.parametrize("loss", ["likelihood", "count", "mae", "mse"])
