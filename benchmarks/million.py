@@ -4,7 +4,8 @@
                                  [--folder FOLDER] [--output benchmarks/RESULTS.md]
 
 Responses are made up (`benchmarks.made_responses`), ten sentences each on the mean, under aggregation min, with the
-static encoder and all else as by default. Every command is a process of its own.
+static encoder and all else as by default. Every command is a process of its own, with as many threads as it takes by
+itself (OMP_NUM_THREADS limits them).
 """
 
 from __future__ import annotations
@@ -131,13 +132,15 @@ def report(command: str, found: dict[str, Any]) -> str:
     """Return the figures as Markdown."""
     runs = found["runs"]
     stages = list(runs[0]["stages"])
+    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     lines = [
         "## A million sentences",
         "",
-        f"`{command}`, {hardware()}, one thread. Made-up responses of 5 to 15 sentences, each query and context shared "
-        "by several; static encoder. Seconds are of a clock, by stage as in table `stages`; CPU seconds are of the "
-        f"whole process, and tell more where the machine is busy (load {found['load']:.1f} on {os.cpu_count()} cores "
-        "at the end of these runs). Peak: of `fractal run`; in brackets, with the Prefect server that it starts.",
+        f"`{command}`, {hardware()}, threads: {threads}. Made-up responses of 5 to 15 sentences, each query and "
+        "context shared by several; static encoder. Seconds are of a clock, by stage as in table `stages`; CPU seconds "
+        "are of the whole process, and tell more where the machine is busy (load "
+        f"{found['load']:.1f} on {os.cpu_count()} cores at the end of these runs). Peak: of `fractal run`; in "
+        "brackets, with the Prefect server that it starts.",
         "",
         f"| responses | sentences | {' | '.join(stages)} | all | CPU, all | peak GB |",
         "|---" * (len(stages) + 5) + "|",
@@ -216,7 +219,6 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="Keep the projects here.")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"
     sizes = " ".join(map(str, arguments.sentences)) + " --score " + " ".join(map(str, arguments.score))
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from fractal_core import threads
 from fractal_core.threads import one_thread
 
 
@@ -38,3 +39,17 @@ def test_the_innermost_end_ends_nothing():
                 raise KeyError
             assert counts() == (1, {1})
         assert counts() == (2, {2})
+
+
+def test_libraries_are_looked_for_once(monkeypatch):
+    """Not again inside, where nothing is left to limit: parts of a stage ask for it many times."""
+    asked = []
+
+    def limits(**options):
+        asked.append(options)
+        return threadpool_limits(**options)
+
+    monkeypatch.setattr(threads, "threadpool_limits", limits)
+    with one_thread(), one_thread(), one_thread():
+        pass
+    assert asked == [{"limits": 1, "user_api": "blas"}]
