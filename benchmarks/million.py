@@ -20,6 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.children import Measured
 from benchmarks.made_responses import make_rows
 from benchmarks.main_job import fractal
@@ -132,13 +134,12 @@ def report(command: str, found: dict[str, Any]) -> str:
     """Return the figures as Markdown."""
     runs = found["runs"]
     stages = list(runs[0]["stages"])
-    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     lines = [
         "## A million sentences",
         "",
-        f"`{command}`, {hardware()}, threads: {threads}. Made-up responses of 5 to 15 sentences, each query and "
-        "context shared by several; static encoder. Seconds are of a clock, by stage as in table `stages`; CPU seconds "
-        "are of the whole process, and tell more where the machine is busy (load "
+        f"`{command}`, {hardware()}, threads: {found['threads']}. Made-up responses of 5 to 15 sentences, each query "
+        "and context shared by several; static encoder. Seconds are of a clock, by stage as in table `stages`; CPU "
+        "seconds are of the whole process, and tell more where the machine is busy (load "
         f"{found['load']:.1f} on {os.cpu_count()} cores at the end of these runs). Peak: of `fractal run`; in "
         "brackets, with the Prefect server that it starts.",
         "",
@@ -197,7 +198,7 @@ def measure(folder: Path, sentences: Sequence[int], scored: Sequence[int], rows:
         print(json.dumps(figures), flush=True)  # noqa: T201
         return figures
 
-    found: dict[str, Any] = {"runs": [], "rows": rows}
+    found: dict[str, Any] = {"runs": [], "rows": rows, "threads": torch.get_num_threads()}
     for size in sentences:
         project = Project(folder / str(size), size)
         found["runs"].append(told(summary(project.run(project.responses))))

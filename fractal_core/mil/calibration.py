@@ -57,17 +57,17 @@ def calibrate(examples: Examples, task: Task, score: Tensor) -> Parameters:
 
     def losses(point: Tensor) -> tuple[Tensor, Tensor]:
         point = point.detach().requires_grad_()
-        total = torch.zeros(teams).double()
-        for number, block in enumerate(blocks):
+        log_scale, bias, extra = point.tensor_split((1, 2), dim=1)
+        ridge = _RIDGE * (log_scale[:, 0].square() + extra.square().sum(-1)) + level * bias[:, 0].square()
+        total = ridge / count
+        total.sum().backward()  # type: ignore[no-untyped-call]
+        total = total.detach()
+        for block in blocks:
             log_scale, bias, extra = point.tensor_split((1, 2), dim=1)
             logits = log_scale.exp() * values[block.sentences] + bias
             taught = torch.nonzero(examples.taught[block.units]).flatten()
             found = losses_of(examples, task, block, logits, extra)[:, taught]
-            summed = (found * seen[:, block.units[taught]].double()).sum(-1)
-            if number == 0:
-                ridge = _RIDGE * (log_scale[:, 0].square() + extra.square().sum(-1)) + level * bias[:, 0].square()
-                summed = summed + ridge
-            part = summed / count
+            part = (found * seen[:, block.units[taught]].double()).sum(-1) / count
             part.sum().backward()  # type: ignore[no-untyped-call]
             total += part.detach()
         assert point.grad is not None

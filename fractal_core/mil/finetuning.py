@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +17,7 @@ from fractal_core.mil.finetune.examples import TextBags
 from fractal_core.mil.finetune.member import score
 from fractal_core.mil.finetune.settings import FineTuneSettings
 from fractal_core.mil.finetune.training import fine_tune, step_count
-from fractal_core.mil.guard import guarded, on_one_scale
+from fractal_core.mil.guard import calibrated_priors, guarded, on_one_scale
 from fractal_core.mil.scorers.texts import sentence_texts
 from fractal_core.mil.starting import NO_PRIOR
 
@@ -103,7 +104,8 @@ def learn_by_finetuning(
     judge = task.judged(task.pooling)
     history = [(f"fold {fold}", *line) for fold, member in enumerate(tuned.members) for line in _lines(member)]
     heads = on_one_scale([raw], examples, judge)
-    return guarded(heads, examples, task, judge, recipe.guard, {}, history), tuned.members
+    priors_under = partial(calibrated_priors, examples)
+    return guarded(heads, examples, task, judge, recipe.guard, {}, history, priors_under), tuned.members
 
 
 def score_by_finetuned(

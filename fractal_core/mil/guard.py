@@ -7,7 +7,6 @@ are enough to learn from, gold labels of sentences, which are what is wanted.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -73,7 +72,7 @@ def guarded(
     guard: bool,
     losses: dict[str, float],
     history: list[tuple[str, int, float, float]],
-    priors_under: PriorsUnder | None = None,
+    priors_under: PriorsUnder,
 ) -> Learned:
     """Compare trained heads with each bare prior and with their average, and keep what explains unseen labels best.
 
@@ -85,13 +84,12 @@ def guarded(
         guard: whether priors compete at all.
         losses: of the single heads, to be reported.
         history: to be reported.
-        priors_under: `calibrated_priors` of these examples, which may know them already.
+        priors_under: `calibrated_priors` of these examples.
     """
     by_gold = judged_by_gold(examples)
     name = " and ".join(head.name for head in heads)
     candidates = {name: heads}
-    under = priors_under or partial(calibrated_priors, examples)
-    priors = under(judge) if guard else {}
+    priors = priors_under(judge) if guard else {}
     if priors:
         alone = {family: unseen_loss(examples, judge, [prior]) for family, prior in priors.items()}
         best = min(alone, key=alone.__getitem__)

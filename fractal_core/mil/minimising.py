@@ -11,7 +11,7 @@ from torch import Tensor
 # Of points float64 [T, P], one a function: the values [T] and gradients [T, P] there.
 Functions: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 
-_STEPS, _SHORTENINGS = 100, 30
+_STEPS, _SHORTENINGS = 100, 20
 _FLAT = 1e-8
 # Of the decrease that the gradient promises, how much a step has to give (Armijo).
 _ENOUGH = 1e-4
@@ -30,26 +30,29 @@ def minimise(functions: Functions, start: Tensor) -> Tensor:
         start: float64 [T, P].
 
     Returns:
-        float64 [T, P], where no number of a gradient exceeds 1e-8, or no step goes down any further.
+        float64 [T, P], where no number of a gradient exceeds 1e-8, or rounding hides what is further down, also from
+        the steepest way; or else after 100 steps.
     """
     point, (value, gradient) = start, functions(start)
     count, width = start.shape
-    inverse = torch.eye(width, dtype=start.dtype).expand(count, width, width)
-    ended = torch.zeros(count, dtype=torch.bool)
-    for number in range(_STEPS):
+    unknown = torch.eye(width, dtype=start.dtype).expand(count, width, width)
+    inverse, ended = unknown, torch.zeros(count, dtype=torch.bool)
+    steepest = torch.ones(count, dtype=torch.bool)
+    for _ in range(_STEPS):
         ended |= (gradient.abs() <= _FLAT).all(1)
         if bool(ended.all()):
             break
         direction = -(inverse @ gradient[..., None]).squeeze(-1)
-        if number == 0:
-            direction = direction / gradient.norm(dim=1, keepdim=True).clamp(min=1.0)
+        # Without a curvature a gradient says where to go, but not how far.
+        direction = torch.where(steepest[:, None], direction / gradient.norm(dim=1).clamp(min=1.0)[:, None], direction)
         slope = (direction * gradient).sum(1)
         step, found_value, found_gradient = _step(functions, point, value, gradient, direction, slope, ended)
-        moved = step[:, None] * direction
-        change = found_gradient - gradient
-        inverse = _updated(inverse, moved, change, scaled=number == 0)
+        moved = torch.where((step > 0)[:, None], step[:, None] * direction, 0.0)
+        updated = _updated(inverse, moved, found_gradient - gradient, steepest)
         point, value, gradient = point + moved, found_value, found_gradient
-        ended |= step == 0
+        stuck = step == 0
+        ended |= stuck & steepest
+        inverse, steepest = torch.where(stuck[:, None, None], unknown, updated), stuck
     return point
 
 
@@ -67,7 +70,7 @@ def _step(
     for _ in range(_SHORTENINGS):
         found_value, found_gradient = functions(point + step[:, None] * direction)
         allowed = value + _ENOUGH * step * slope + _ROUNDING * value.abs()
-        short = ~(found_value <= allowed) & (step > 0)
+        short = ~((found_value <= allowed) & torch.isfinite(found_gradient).all(1)) & (step > 0)
         if not bool(short.any()):
             return step, found_value, found_gradient
         # The minimum of the parabola through what is known, within bounds.
@@ -78,16 +81,19 @@ def _step(
     return kept, torch.where(short, value, found_value), torch.where(short[:, None], gradient, found_gradient)
 
 
-def _updated(inverse: Tensor, moved: Tensor, change: Tensor, scaled: bool) -> Tensor:
-    """Return the inverse curvature, [T, P, P], that maps the change of a gradient to the way that was gone."""
+def _updated(inverse: Tensor, moved: Tensor, change: Tensor, first: Tensor) -> Tensor:
+    """Return the inverse curvature, [T, P, P], that maps the change of a gradient to the way that was gone.
+
+    Where the way was not curved upwards, the next step is to be longer.
+    """
     product = (moved * change).sum(1)
     curved = product > 1e-12 * moved.norm(dim=1) * change.norm(dim=1)
     rate = torch.where(curved, 1 / torch.where(curved, product, 1.0), 0.0)
-    if scaled:  # The first step was as long as a guess; now the size of a curvature is known.
-        size = torch.where(curved, product / change.square().sum(1).clamp(min=1e-300), 1.0)
-        inverse = inverse * size[:, None, None]
+    # The first step was as long as a guess; now the size of a curvature is known.
+    size = torch.where(curved & first, product / change.square().sum(1).clamp(min=1e-300), 1.0)
+    inverse = inverse * size[:, None, None]
     identity = torch.eye(moved.shape[1], dtype=moved.dtype)
     left = identity - rate[:, None, None] * moved[:, :, None] * change[:, None, :]
     right = left.transpose(1, 2)
     new = left @ inverse @ right + rate[:, None, None] * moved[:, :, None] * moved[:, None, :]
-    return torch.where(curved[:, None, None], new, inverse)
+    return torch.where(curved[:, None, None], new, 4 * inverse)

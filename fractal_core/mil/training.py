@@ -31,7 +31,7 @@ PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 # Epochs without a better loss after which to stop, fewer where they have more steps: those of 30 epochs of 50.
 PATIENCE, _PATIENT_STEPS = 30, 1_500
 _ENOUGH = 1e-6
-# In nats a unit: a penalty that is worse than the best by more does not keep the others training.
+# Of the held-out loss (nats a unit, but for distances): what is worse than the best by more keeps nothing training.
 _CONTENDING = 0.01
 # Numbers in a block of 32 MB. Once it has been freed, glibc keeps as much of what is freed later; it would else give
 # the memory of a step back to the system, and every page of the next one would be a fault (7 % of the time of concat).
@@ -105,7 +105,7 @@ def fit(
 
     Returns:
         The ensemble of the penalty and epoch with the least held-out loss. Training ends after `schedule.epochs`, or
-        when the loss has not become less for `PATIENCE` epochs.
+        when no penalty near the best one has had less for `PATIENCE` epochs, or fewer if these are many steps.
     """
     scorer, penalties = SCORERS[start.scorer], schedule.penalties
     teams = len(start.parameters["bias"])  # A team is a dealing and fold.

@@ -9,6 +9,8 @@ import pytest
 from planted import QUICK, TASK, examples_of, learnt, make_examples, own, ranks
 
 from fractal_core.config_training import TrainConfig
+from fractal_core.mil import guard
+from fractal_core.mil.calibration import calibrate
 from fractal_core.mil.recipe import recipe_of, tasks_of
 from fractal_core.mil.task import Task
 from fractal_core.stage_params import TrainParams
@@ -42,6 +44,22 @@ def test_pooling_auto_averages_what_is_close():
     assert learned.winner == "noisy and hard"
     assert [(part.name, part.share) for part in learned.components] == [("noisy", 0.5), ("hard", 0.5)]
     assert ranks(own(learned.components, examples), truth) > 0.9
+
+
+def test_a_prior_is_calibrated_once_for_each_judge(monkeypatch):
+    """To start from, by either pooling, and by the guard."""
+    examples, _ = make_examples()
+    names = {id(prior): family for family, prior in examples.priors.items()}
+    made = []
+
+    def counted(examples, judge, score):
+        made.append((names.get(id(score)), judge.pooling))
+        return calibrate(examples, judge, score)
+
+    monkeypatch.setattr(guard, "calibrate", counted)
+    learnt(examples, poolings=("noisy", "hard"), prior_offset=True, guard=True)
+    of_priors = [each for each in made if each[0] is not None]
+    assert sorted(of_priors) == sorted((family, pooling) for family in examples.priors for pooling in ("hard", "noisy"))
 
 
 def params(aggregation, label_kind="auto", grades=2, **train):

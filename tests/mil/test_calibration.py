@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from planted import TASK, make_examples
+from planted import TASK, examples_of, make_examples
 
 from fractal_core.mil.calibration import calibrate
 from fractal_core.mil.held_out import UnitSentences, unit_losses
@@ -122,3 +123,24 @@ def test_blocks_hold_every_unit_once_and_few_sentences():
     assert torch.cat([block.units for block in blocks]).tolist() == list(range(240))
     assert torch.cat([block.sentences for block in blocks]).tolist() == list(range(examples.segments.total))
     assert all(block.segments.total <= 50 + 5 for block in blocks)
+
+
+def test_calibration_gets_to_the_end_where_it_is_flat():
+    """Counts of 24 long responses: the loss is concave in the scale on the way, and every team still gets there."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(4800, 1)).astype(np.float32)
+    truth = random.random(4800) < 1 / (1 + np.exp(-x[:, 0]))
+    sizes = np.full(24, 200)
+    examples = examples_of(x, truth.reshape(24, 200).mean(1), sizes, folds=3)
+    task = Task("avg", "count", loss="count")
+    found = calibrate(examples, task, torch.from_numpy(x[:, 0]))
+
+    def losses(offset):
+        logits = (offset[:, None] * torch.from_numpy(x[:, 0]) + found["bias"][:, None]).double()
+        each = unit_losses(examples, task, logits, torch.zeros(3, 0).double())
+        seen = (examples.unit_fold[0] != torch.arange(3)[:, None]).double()
+        return ((each * seen).sum(1) + 0.1 * torch.log(offset.double()) ** 2) / seen.sum(1)
+
+    best = losses(found["offset"])
+    for factor in (0.97, 1.03):
+        assert (losses(found["offset"] * factor) > best).all()

@@ -87,3 +87,36 @@ def test_few_evaluations():
 
     minimise(counted, torch.zeros(1, 2, dtype=torch.float64))
     assert len(calls) <= 15
+
+
+def hills(points: Tensor) -> tuple[Tensor, Tensor]:
+    """log(1 + x^2): curved downwards beyond 1, ever flatter away from its minimum at 0."""
+    (x,) = points.T
+    return torch.log1p(x * x), (2 * x / (1 + x * x))[:, None]
+
+
+def test_steps_grow_where_it_is_flat():
+    """A minimum that is far away down a slope without curvature is reached, not crept towards."""
+    calls = []
+
+    def counted(points: Tensor) -> tuple[Tensor, Tensor]:
+        calls.append(len(points))
+        return hills(points)
+
+    found = minimise(counted, torch.tensor([[300.0], [-40.0]], dtype=torch.float64))
+    torch.testing.assert_close(found, torch.zeros(2, 1, dtype=torch.float64), rtol=0, atol=1e-7)
+    assert len(calls) < 60
+
+
+def test_a_function_that_is_no_number_stays_where_it_is():
+    """At once everywhere, or wherever a step would lead; the others go on."""
+    start = torch.tensor([[1.0], [2.0], [3.0]], dtype=torch.float64)
+
+    def functions(points: Tensor) -> tuple[Tensor, Tensor]:
+        (x,) = points.T
+        value, gradient = 0.5 * x * x, x.clone()
+        value[0] = gradient[0] = torch.nan
+        gradient[1] = torch.where(x[1] == 2, x[1], torch.nan)
+        return value, gradient[:, None]
+
+    torch.testing.assert_close(minimise(functions, start), torch.tensor([[1.0], [2.0], [0.0]]).double())

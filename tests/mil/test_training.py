@@ -50,28 +50,33 @@ def test_learns_the_rule_from_response_labels(pooling):
     assert fitted.held_out == min(loss for _, _, loss in fitted.history)
 
 
-@pytest.mark.parametrize(("patient_steps", "patience"), [(1_500, 30), (12, 6), (1, 1)])
-def test_ends_when_nothing_gets_better(monkeypatch, patient_steps, patience):
-    """After as many epochs without a better loss, or as make so many steps, of a penalty that is near the best one.
+def falling(epochs):
+    """Losses that fall for so many epochs, by so little that they stay near one another, and no further."""
+    return lambda epoch: 0.5 - 1e-4 * min(epoch, epochs - 1)
 
-    200 responses in batches of 100 are two steps.
-    """
+
+@pytest.mark.parametrize(
+    ("others", "patient_steps", "epochs"),
+    [
+        (falling(1), 1_500, 3 + 30),
+        (lambda epoch: 0.505 - 1e-4 * min(epoch, 9), 1_500, 10 + 30),  # Near the best one, and longer.
+        (lambda epoch: 0.7 - 1e-3 * epoch, 1_500, 3 + 30),  # Better all the time, but far away.
+        (lambda epoch: 0.5 - 5e-9 * epoch, 1_500, 3 + 30),  # Better by nothing that counts.
+        (falling(1), 16, 3 + 6),  # Of 3 steps an epoch.
+        (falling(1), 1, 3 + 1),
+    ],
+    ids=["both end", "the near one is waited for", "the far one is not", "nor is noise", "steps", "one epoch"],
+)
+def test_ends_when_nothing_gets_better(monkeypatch, others, patient_steps, epochs):
+    """So many epochs after the last better loss of a penalty that is near the best; the best falls for 3 epochs."""
     monkeypatch.setattr(training, "_PATIENT_STEPS", patient_steps)
+    given = iter([torch.tensor([falling(3)(epoch), others(epoch)], dtype=torch.float64) for epoch in range(100)])
+    monkeypatch.setattr(training.HeldOut, "mean", lambda held_out, task, score, extra: next(given))
     examples, _ = make_examples()
     assert int(examples.taught.sum()) == 200
-    fitted = learnt(examples, schedule=replace(SCHEDULE, epochs=400, batch_responses=100, learning_rate=0.3))
-    losses: dict[float, list[float]] = {}
-    for epoch, penalty, loss in fitted.history:
-        assert len(losses.setdefault(penalty, [])) == epoch
-        losses[penalty].append(loss)
-
-    def ends(epoch):
-        lowest = {penalty: min(values[: epoch + 1]) for penalty, values in losses.items()}
-        near = [penalty for penalty, value in lowest.items() if value <= min(lowest.values()) + 0.01]
-        return all(losses[penalty].index(lowest[penalty]) <= epoch - patience for penalty in near)
-
-    epochs = range(len(losses[SCHEDULE.penalties[0]]))
-    assert [epoch for epoch in epochs if ends(epoch)] == [epochs[-1]]
+    fitted = learnt(examples, schedule=replace(SCHEDULE, epochs=100, batch_responses=80, penalties=(0.1, 1.0)))
+    assert (fitted.penalty, fitted.epoch) == (0.1, 2)
+    assert len(fitted.history) == 2 * epochs
 
 
 @pytest.mark.parametrize("loss", ["likelihood", "count", "mae", "mse"])

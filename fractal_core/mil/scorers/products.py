@@ -1,7 +1,8 @@
 """Matrix products that can be trained through, with oneDNN where it is faster.
 
-On AMD processors it is twice as fast as MKL, on Intel's MKL is up to 1.4 times as fast. A row of a product of oneDNN is
-summed in one order, whatever the other rows are and however many threads compute.
+On AMD processors it is twice as fast as MKL, on Intel's MKL is up to 1.4 times as fast. The processor
+decides, not a measurement, so that a machine always says the same. A row of a product of oneDNN is summed in one order,
+whatever the other rows are and however many threads compute; of MKL neither is promised.
 """
 
 from __future__ import annotations
