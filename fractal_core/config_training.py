@@ -99,7 +99,9 @@ class TrainSettings(Section):
     prior_weights: PriorWeights = Field(
         default_factory=PriorWeights, description="Weights of the prior terms in the loss, together below 1."
     )
-    prior_fade: bool = Field(False, description="Curriculum: prior weights fall to 0 over train.epochs; training may end before.")
+    prior_fade: bool = Field(
+        False, description="Curriculum: prior weights fall to 0 over train.epochs; training may end before."
+    )
     guard: bool = Field(
         True, description="Fall back to a bare prior, or average with it, if that explains held-out labels better."
     )
