@@ -44,7 +44,8 @@ def test_the_report_has_every_figure():
     assert exponent(fewer, more, "cpu") == pytest.approx(2.0)
     found = {
         "runs": [fewer, more],
-        "load": 1.0, "threads": 2,
+        "load": 1.0,
+        "threads": 2,
         "rows": 5_000,
         "unchanged": {**more, "kind": "unchanged"},
         "appended": {**more, "kind": "appended", "responses": 10_100},
