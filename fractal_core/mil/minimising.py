@@ -30,29 +30,26 @@ def minimise(functions: Functions, start: Tensor) -> Tensor:
         start: float64 [T, P].
 
     Returns:
-        float64 [T, P], where no number of a gradient exceeds 1e-8, or rounding hides what is further down, also from
-        the steepest way; or else after 100 steps.
+        float64 [T, P], where no number of a gradient exceeds 1e-8, or where no step on the way there goes down any
+        further; or else after 100 steps.
     """
     point, (value, gradient) = start, functions(start)
     count, width = start.shape
-    unknown = torch.eye(width, dtype=start.dtype).expand(count, width, width)
-    inverse, ended = unknown, torch.zeros(count, dtype=torch.bool)
-    steepest = torch.ones(count, dtype=torch.bool)
-    for _ in range(_STEPS):
+    inverse = torch.eye(width, dtype=start.dtype).expand(count, width, width)
+    ended = torch.zeros(count, dtype=torch.bool)
+    for number in range(_STEPS):
         ended |= (gradient.abs() <= _FLAT).all(1)
         if bool(ended.all()):
             break
         direction = -(inverse @ gradient[..., None]).squeeze(-1)
-        # Without a curvature a gradient says where to go, but not how far.
-        direction = torch.where(steepest[:, None], direction / gradient.norm(dim=1).clamp(min=1.0)[:, None], direction)
+        if number == 0:  # Without a curvature a gradient says where to go, but not how far.
+            direction = direction / gradient.norm(dim=1, keepdim=True).clamp(min=1.0)
         slope = (direction * gradient).sum(1)
         step, found_value, found_gradient = _step(functions, point, value, gradient, direction, slope, ended)
         moved = torch.where((step > 0)[:, None], step[:, None] * direction, 0.0)
-        updated = _updated(inverse, moved, found_gradient - gradient, steepest)
+        inverse = _updated(inverse, moved, found_gradient - gradient, first=number == 0)
         point, value, gradient = point + moved, found_value, found_gradient
-        stuck = step == 0
-        ended |= stuck & steepest
-        inverse, steepest = torch.where(stuck[:, None, None], unknown, updated), stuck
+        ended |= step == 0
     return point
 
 
@@ -81,7 +78,7 @@ def _step(
     return kept, torch.where(short, value, found_value), torch.where(short[:, None], gradient, found_gradient)
 
 
-def _updated(inverse: Tensor, moved: Tensor, change: Tensor, first: Tensor) -> Tensor:
+def _updated(inverse: Tensor, moved: Tensor, change: Tensor, first: bool) -> Tensor:
     """Return the inverse curvature, [T, P, P], that maps the change of a gradient to the way that was gone.
 
     Where the way was not curved upwards, the next step is to be longer.
@@ -89,11 +86,12 @@ def _updated(inverse: Tensor, moved: Tensor, change: Tensor, first: Tensor) -> T
     product = (moved * change).sum(1)
     curved = product > 1e-12 * moved.norm(dim=1) * change.norm(dim=1)
     rate = torch.where(curved, 1 / torch.where(curved, product, 1.0), 0.0)
-    # The first step was as long as a guess; now the size of a curvature is known.
-    size = torch.where(curved & first, product / change.square().sum(1).clamp(min=1e-300), 1.0)
-    inverse = inverse * size[:, None, None]
+    if first:  # It was as long as a guess; now the size of a curvature is known.
+        size = torch.where(curved, product / change.square().sum(1).clamp(min=1e-300), 1.0)
+        inverse = inverse * size[:, None, None]
     identity = torch.eye(moved.shape[1], dtype=moved.dtype)
     left = identity - rate[:, None, None] * moved[:, :, None] * change[:, None, :]
     right = left.transpose(1, 2)
     new = left @ inverse @ right + rate[:, None, None] * moved[:, :, None] * moved[:, None, :]
-    return torch.where(curved[:, None, None], new, 4 * inverse)
+    longer = torch.where((moved != 0).any(1), 4.0, 1.0)[:, None, None] * inverse
+    return torch.where(curved[:, None, None], new, longer)
