@@ -32,6 +32,7 @@ class Apart:
     def __init__(self, sentences: Sentences, file: Path, runtime: Runtime, scratch: Callable[[str], Path]) -> None:
         """Take sentences with vectors mapped from a file, of which other processes read the parts that they need."""
         self._vectors, self._runtime, self._scratch = file, runtime, scratch
+        self._rounds = counting()
         mapped, self._text, self._response = sentences
         if isinstance(mapped, np.memmap):
             mapped.flush()
@@ -50,20 +51,21 @@ class Apart:
         made = [found["correlation"] for _, found in self._deal(correlating, {}, shards(), "correlate")]
         return np.concatenate([*made, np.zeros(0, dtype=np.float32)])
 
-    def settling(self, count: int, index: Index) -> Callable[[Iterable[Block]], Iterator[tuple[Block, Settled]]]:
-        """Return what settles blocks of sentences, see `nearest_sentences`."""
+    def settling(
+        self, sentences: Sentences, count: int, index: Index
+    ) -> Callable[[Iterable[Block]], Iterator[tuple[Block, Settled]]]:
+        """Return what settles blocks of all sentences or of leading ones, see `nearest_sentences`."""
         graph = self._scratch("index.faiss").resolve()
         if index.graph is not None:
             save_index(index, graph)
         common = {
-            "text": self._text, "response": self._response, "count": count,
+            "texts": len(sentences.vectors), "text": sentences.text, "response": sentences.response, "count": count,
             "graph": "" if index.graph is None else str(graph),
         }  # fmt: skip
-        rounds = counting()
 
         def settle(blocks: Iterable[Block]) -> Iterator[tuple[Block, Settled]]:
             shards = ((block, block._asdict()) for block in blocks)
-            for block, found in self._deal(settling, common, shards, f"neighbours-{next(rounds)}"):
+            for block, found in self._deal(settling, common, shards, f"neighbours-{next(self._rounds)}"):
                 yield block, Settled(**{name: found[name] for name in Settled._fields})
 
         return settle
@@ -86,7 +88,7 @@ def _correlate(vectors: NDArray[np.float32], shard: Parcel, advance: Advance) ->
 
 def settling(common: Parcel, runtime: Runtime) -> Do:
     """Return what settles a block of sentences, see `nearest_sentences`."""
-    vectors = _mapped(common)
+    vectors = _mapped(common)[: common["texts"]]
     index = (
         saved_index(Path(common["graph"])) if common["graph"] else build_index(vectors, "flat", device=runtime.device)
     )

@@ -35,6 +35,7 @@ def neighbours_now(sentences: Sentences, known: Known) -> Iterator[tuple[Rows, N
     """
     vectors, text, response = sentences
     fresh = np.unique(text[known.fresh])
+    beside = vectors[fresh].T
     where = Occurrences(text, response, len(vectors))
     settled = where.order[known.settled[where.order]]
     last = known.similarities[:, -1] - SIMILARITY_ERROR
@@ -42,7 +43,7 @@ def neighbours_now(sentences: Sentences, known: Known) -> Iterator[tuple[Rows, N
     for low in range(0, len(settled), step):
         block = settled[low : low + step]
         queries, query = np.unique(text[block], return_inverse=True)
-        cosine = (vectors[queries] @ vectors[fresh].T)[query]
+        cosine = (vectors[queries] @ beside)[query]
         # Without a last neighbour (NaN) every other sentence is one.
         row, column = np.nonzero(~(cosine < last[block, None]))
         changed, owner = np.unique(row, return_inverse=True)

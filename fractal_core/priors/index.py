@@ -13,6 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fractal_core.errors import StoreError
+from fractal_core.priors.large_pages import in_large_pages
 from fractal_core.priors.recall import Sample
 from fractal_core.priors.similarity import SIMILARITY_ERROR
 from fractal_core.priors.torch_search import tiled_search
@@ -31,10 +32,10 @@ LINKS = 32
 CANDIDATES_WHILE_BUILDING = 40
 VECTORS_AT_ONCE = 8_192
 """Taken into the graph; among them the order is FAISS's."""
-CANDIDATES = (32, 48, 64, 96, 128, 192, 256, 384, 512)
+CANDIDATES = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 """Of a search: as many are followed as the recall on a sample asks for."""
 TARGET_RECALL = 0.95
-TUNING, MEASURING = 256, 1_000
+TUNING, MEASURING = 512, 1_000
 """Texts of the two samples."""
 LEAST_DEPTH = 10
 """Recall is that of so many nearest, or of more if more are wanted."""
@@ -65,6 +66,11 @@ class Index:
     graph: Any = None
 
 
+def is_exact(kind: str, size: int, device: str, flat_limit: int = FLAT_LIMIT) -> bool:
+    """Return whether an index of a kind over so many vectors, see `build_index`, finds the true nearest ones."""
+    return not (kind == "hnsw" or (kind == "auto" and device != "cuda" and size > flat_limit))
+
+
 def build_index(
     vectors: NDArray[np.float32],
     kind: str,
@@ -89,7 +95,7 @@ def build_index(
         StoreError: FAISS is not installed.
     """
     faiss = load_faiss()
-    if kind == "hnsw" or (kind == "auto" and device != "cuda" and len(vectors) > flat_limit):
+    if not is_exact(kind, len(vectors), device, flat_limit):
         return _hnsw(faiss, vectors, max(count, LEAST_DEPTH), advance)
     advance(len(vectors))
     if device != "cuda":
@@ -152,6 +158,9 @@ def _hnsw(faiss: Any, vectors: NDArray[np.float32], depth: int, advance: Callabl
     with threadpool_limits(limits=1):
         for low in range(0, size, VECTORS_AT_ONCE):
             graph.add(vectors[low : low + VECTORS_AT_ONCE])
+            # A link leads anywhere, so nearly every vector that is read lies in another page.
+            codes = faiss.downcast_index(graph.storage).codes
+            in_large_pages(int(codes.data()), codes.size())
             advance(min(VECTORS_AT_ONCE, size - low))
 
     sample = np.random.default_rng(SEED).permutation(size)[: TUNING + MEASURING]

@@ -1,13 +1,16 @@
 """Neighbours that an earlier result has, of sentences that are in it with the same vector.
 
 Such a sentence's nearest are the same again, but for sentences that are new and come before the last of them; only if
-one of them is gone is the sentence searched for anew. That gives what a search for everything gives, to the last bit,
-where the search is exact: similarities are rounded once, whichever way a pair was found.
+one of them is gone is the sentence searched for anew. That gives what a search for everything gives, to the last bit:
+similarities are rounded once, whichever way a pair was found. Where leading sentences were looked up in a graph
+(`fractal_core.priors.base`), all of them must be there again and no other, with all their neighbours.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 COMPARED_FILE = "compared.parquet"
 _DIGEST_BYTES = 16
+_GRAPH = b"graph"
 _ROWS_AT_ONCE = 250_000
 _MOST = 0.9
 """Among earlier results the first that has this share of the sentences will do."""
@@ -49,15 +53,32 @@ class Known:
     fresh: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Compared:
+    """By what the neighbours of an artefact were found.
+
+    Attributes:
+        digests: [N] from `vector_digests`; of length 0 if nothing was compared.
+        base: digest of the leading sentences, which were looked up in a graph; empty if all were compared exactly.
+        summary: a clause about the graph, for the user; empty without one.
+        figures: what was measured of the graph.
+    """
+
+    digests: pa.Array[Any]
+    base: str = ""
+    summary: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
 def nothing_known(size: int, count: int) -> Known:
     """Return what is known without an earlier result of N sentences with K neighbours each."""
     rows, similarities = np.full((size, count), -1, dtype=np.int32), np.full((size, count), np.nan, dtype=np.float32)
     return Known(rows, similarities, np.zeros(size, dtype=np.bool_), np.arange(size))
 
 
-def no_digests() -> pa.Array[Any]:
-    """Return the digests of no vectors: of those that nothing was compared with exactly."""
-    return pa.array([], pa.binary(_DIGEST_BYTES))
+def nothing_compared() -> Compared:
+    """Return what there is to keep where no neighbours are wanted."""
+    return Compared(pa.array([], pa.binary(_DIGEST_BYTES)))
 
 
 def vector_digests(sentences: Sentences) -> pa.Array[Any]:
@@ -67,9 +88,26 @@ def vector_digests(sentences: Sentences) -> pa.Array[Any]:
     return pa.array(digests, pa.binary(_DIGEST_BYTES)).take(pa.array(sentences.text, pa.int64()))
 
 
-def save_compared(digests: pa.Array[Any], path: Path) -> None:
-    """Write by which vectors the sentences were compared exactly: all of them, or none."""
-    pq.write_table(pa.table({"vector": digests}), path)
+def base_digest(ids: pa.Array[Any], digests: pa.Array[Any]) -> str:
+    """Return the BLAKE2b-128 of sentences in their order, by their ids and the digests of their vectors, in hex."""
+    found = blake2b(digest_size=_DIGEST_BYTES)
+    keys: list[Any] = _keys(ids, digests).to_pylist()
+    for key in keys:
+        found.update(len(key).to_bytes(8, "little"))
+        found.update(key)
+    return found.hexdigest()
+
+
+def save_compared(compared: Compared, path: Path) -> None:
+    """Write by what neighbours were found."""
+    graph = {"base": compared.base, "summary": compared.summary, "figures": dict(compared.figures)}
+    table = pa.table({"vector": compared.digests})
+    pq.write_table(table.replace_schema_metadata({_GRAPH: json.dumps(graph).encode()}), path)
+
+
+def _saved_compared(path: Path) -> Compared:
+    table = pq.read_table(path)
+    return Compared(table.column("vector").combine_chunks(), **json.loads((table.schema.metadata or {})[_GRAPH]))
 
 
 def sentence_ids(response_id: pa.ChunkedArray[Any], sentence_index: pa.ChunkedArray[Any]) -> pa.Array[Any]:
@@ -79,32 +117,38 @@ def sentence_ids(response_id: pa.ChunkedArray[Any], sentence_index: pa.ChunkedAr
     return ids
 
 
-def find_known(earlier: Sequence[EarlierResult], ids: pa.Array[Any], digests: pa.Array[Any], count: int) -> Known:
-    """Return the neighbours that the earlier result with most of the sentences has.
+def find_known(
+    earlier: Sequence[EarlierResult], ids: pa.Array[Any], compared: Compared, count: int
+) -> tuple[Known, Compared]:
+    """Return the neighbours that the earlier result with most of the sentences has, and by what it found them.
 
     Args:
         earlier: results that have a `COMPARED_FILE`, with as many neighbours.
         ids: [N] from `sentence_ids`.
-        digests: [N] from `vector_digests`.
+        compared: the vectors of now, and the leading sentences: only a result with the same ones will do.
         count: neighbours a sentence, K.
     """
-    keys = _keys(ids, digests)
-    found: tuple[int, EarlierResult, pa.Array[Any], NDArray[np.int64]] | None = None
+    keys = _keys(ids, compared.digests)
+    nothing = nothing_known(len(ids), count), nothing_compared()
+    found: tuple[int, EarlierResult, pa.Array[Any], NDArray[np.int64], Compared] | None = None
     for result in earlier:
-        compared = pq.read_table(result.path(COMPARED_FILE)).column("vector").combine_chunks()
-        if len(compared) == 0:
+        saved = _saved_compared(result.path(COMPARED_FILE))
+        if len(saved.digests) == 0 or saved.base != compared.base:
             continue
         theirs = _ids_of(result)
-        place = _places(keys, _keys(theirs, compared))
+        place = _places(keys, _keys(theirs, saved.digests))
         many = int((place >= 0).sum())
         if found is None or many > found[0]:
-            found = many, result, theirs, place
+            found = many, result, theirs, place, saved
         if many >= _MOST * len(keys):
             break
+    if found is None:
+        return nothing
+    _, result, theirs, place, saved = found
     # Equally similar sentences come in row order, so what was decided in another order is not taken.
-    if found is None or (np.diff(found[3][found[3] >= 0]) < 0).any():
-        return nothing_known(len(ids), count)
-    return _translated(*found[1:], count)
+    if (np.diff(place[place >= 0]) < 0).any():
+        return nothing
+    return _translated(result, theirs, place, count), saved
 
 
 def _translated(result: EarlierResult, theirs: pa.Array[Any], place: NDArray[np.int64], count: int) -> Known:

@@ -14,17 +14,8 @@ from fractal_core.priors.apart import Apart
 from fractal_core.priors.column import column_prior
 from fractal_core.priors.correlation import response_correlation
 from fractal_core.priors.evidence_prior import EvidenceStandardiser, comparisons, feature_matrix
-from fractal_core.priors.index import build_index
-from fractal_core.priors.known_neighbours import (
-    COMPARED_FILE,
-    find_known,
-    no_digests,
-    nothing_known,
-    save_compared,
-    sentence_ids,
-    vector_digests,
-)
-from fractal_core.priors.neighbours import nearest_sentences
+from fractal_core.priors.known_neighbours import sentence_ids
+from fractal_core.priors.lookup import find_neighbours
 from fractal_core.priors.sentences import Sentences
 from fractal_core.priors.similarity import similarity_prior
 from fractal_core.priors.sql_prior import sql_prior
@@ -33,8 +24,6 @@ from fractal_core.priors.vectors import distinct, text_vectors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fractal_core.priors.index import Index
-    from fractal_core.priors.known_neighbours import Known
     from fractal_core.stage_params import PriorsParams
     from fractal_core.store.stage import Inputs, Outputs, Runtime
 
@@ -87,13 +76,7 @@ def priors(inputs: Inputs, params: PriorsParams, outputs: Outputs, runtime: Runt
     table = table.append_column("sql_prior", pa.array(by_query, from_pandas=True))
     table = table.append_column("best_chunk", evidence.column("best_chunk"))
     ids = sentence_ids(table.column("response_id"), table.column("sentence_index"))
-    index = _index(compared, params, outputs, runtime)
-    known = _known(inputs, outputs, ids, compared, params.neighbours, index)
-    neighbours, cosines = known.rows, known.similarities
-    if index:
-        settle = apart.settling(params.neighbours, index) if apart else None
-        with runtime.progress("neighbours", len(ids)) as progress:
-            neighbours, cosines = nearest_sentences(compared, params.neighbours, index, progress.advance, settle, known)
+    neighbours, cosines = find_neighbours(compared, ids, params, inputs, outputs, runtime, apart)
     _write(table, ids, neighbours, cosines, outputs)
 
 
@@ -153,34 +136,6 @@ def _note_coverage(source: str, values: NDArray[np.float32], runtime: Runtime) -
     known = int(np.isfinite(values).sum())
     if known < len(values):
         runtime.note(f"{source} gives {known:,} of {len(values):,} sentences a prior")
-
-
-def _index(compared: Sentences, params: PriorsParams, outputs: Outputs, runtime: Runtime) -> Index | None:
-    """Build the index that neighbours are looked up in; None if none are wanted, or there is nothing to compare."""
-    if params.neighbours == 0 or len(compared.text) == 0:
-        return None
-    with runtime.progress("index", len(compared.vectors)) as progress:
-        index = build_index(
-            compared.vectors, params.index, params.neighbours, device=runtime.device, advance=progress.advance
-        )
-    for name, value in index.figures.items():
-        outputs.figure(name, round(value, 4))
-    if index.summary:
-        runtime.note(index.summary)
-    return index
-
-
-def _known(
-    inputs: Inputs, outputs: Outputs, ids: pa.Array[Any], compared: Sentences, count: int, index: Index | None
-) -> Known:
-    """Return what an earlier result knows of the neighbours of sentences with these ids; keep what a later one needs.
-
-    That is nothing if they are not found exactly: they would depend on what was there before.
-    """
-    exactly = index is not None and index.exact
-    digests = vector_digests(compared) if exactly else no_digests()
-    save_compared(digests, outputs.file(COMPARED_FILE))
-    return find_known(inputs.earlier(), ids, digests, count) if exactly else nothing_known(len(ids), count)
 
 
 def _write(

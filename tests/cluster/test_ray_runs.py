@@ -23,6 +23,7 @@ from fractal_core.encode import embedding
 from fractal_core.labelling import LabellingRun
 from fractal_core.pipeline import stages_until
 from fractal_core.priors import apart, neighbours
+from fractal_core.priors.base import leading
 from fractal_core.priors.correlation import response_correlation
 from fractal_core.priors.index import build_index
 from fractal_core.priors.neighbours import nearest_sentences
@@ -217,7 +218,9 @@ def test_priors_of_many_sentences(cluster, tmp_path, monkeypatch, kind):
     # Nearest to the sentences of the first response are its own, more than are proposed in the first rounds.
     vectors[:300] = vectors[0] + 0.1 * vectors[:300]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    text = np.r_[np.arange(300), chance.integers(300, 700, size=1_200)]
+    drawn = np.r_[np.arange(300), chance.integers(300, 700, size=1_200)]
+    _, first, number = np.unique(drawn, return_index=True, return_inverse=True)
+    text = np.argsort(np.argsort(first))[number]
     response = np.r_[np.zeros(300, dtype=np.int64), np.sort(chance.integers(1, 120, size=1_200))]
     file = tmp_path / "vectors.npy"
     np.save(file, vectors)
@@ -228,8 +231,12 @@ def test_priors_of_many_sentences(cluster, tmp_path, monkeypatch, kind):
     dealt = apart.Apart(sentences, file, runtime, lambda name: tmp_path / name)
     expected = response_correlation(sentences, 64)
     assert dealt.correlation().tobytes() == expected.tobytes()
-    index = build_index(vectors, kind, device="cpu")
-    here = nearest_sentences(sentences, 5, index)
-    there = nearest_sentences(sentences, 5, index, settle=dealt.settling(5, index))
-    assert [each.tobytes() for each in there] == [each.tobytes() for each in here]
-    assert len(list(tmp_path.glob("neighbours-*"))) > 1
+    led = leading(sentences)
+    assert 0 < len(sentences.text) - len(led.text) < 200
+    for some in (sentences, led):
+        index = build_index(some.vectors, kind, device="cpu")
+        here = nearest_sentences(some, 5, index)
+        before = len(list(tmp_path.glob("neighbours-*")))
+        there = nearest_sentences(some, 5, index, settle=dealt.settling(some, 5, index))
+        assert [each.tobytes() for each in there] == [each.tobytes() for each in here]
+        assert len(list(tmp_path.glob("neighbours-*"))) > before + 1

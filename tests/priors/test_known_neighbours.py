@@ -16,7 +16,9 @@ from fractal_core.priors import fresh_neighbours as module
 from fractal_core.priors.index import build_index
 from fractal_core.priors.known_neighbours import (
     COMPARED_FILE,
+    Compared,
     find_known,
+    nothing_compared,
     save_compared,
     sentence_ids,
     vector_digests,
@@ -35,7 +37,7 @@ class Named:
         names = pa.chunked_array([pa.array([f"r{number:03}" for number in owner])])
         self.names, self.positions = names, pa.chunked_array([pa.array(position, pa.int32())])
         self.ids = sentence_ids(self.names, self.positions)
-        self.digests = vector_digests(self.compared)
+        self.by = Compared(vector_digests(self.compared))
 
 
 class Earlier:
@@ -54,7 +56,7 @@ class Earlier:
             }
         )
         self._folder = folder
-        save_compared(sentences.digests, self.path(COMPARED_FILE))
+        save_compared(sentences.by, self.path(COMPARED_FILE))
 
     def path(self, name: str) -> Path:
         """Return where a file is."""
@@ -109,7 +111,7 @@ def test_equals_a_search_for_everything(
     expected = searched(today, count)
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         earlier = Earlier(old, *searched(old, count), Path(folder))
-        known = find_known([earlier], today.ids, today.digests, count)
+        known, _ = find_known([earlier], today.ids, today.by, count)
         patch.setattr(module, "BLOCK_ROWS", 7)
         index = build_index(today.compared.vectors, "flat", device="cpu")
         found = nearest_sentences(today.compared, count, index, known=known)
@@ -128,7 +130,7 @@ def test_only_what_may_have_changed_is_searched(tmp_path: Path) -> None:
     """With three new sentences the index is asked about those three alone; the result is that of a full search."""
     all_ = _many(50)
     old = Named(all_.compared.vectors, np.arange(197), np.arange(197) // 4, np.arange(197) % 4)
-    known = find_known([Earlier(old, *searched(old, 5), tmp_path)], all_.ids, all_.digests, 5)
+    known, _ = find_known([Earlier(old, *searched(old, 5), tmp_path)], all_.ids, all_.by, 5)
     assert known.settled.sum() == 197
     assert known.fresh.tolist() == [197, 198, 199]
     index = build_index(all_.compared.vectors, "flat", device="cpu")
@@ -150,21 +152,27 @@ def test_another_order_is_not_trusted(tmp_path: Path) -> None:
     """Ties are decided by row order; where that is another, everything is searched again."""
     all_ = _many(5)
     earlier = Earlier(all_, *searched(all_, 3), tmp_path)
-    backwards = find_known([earlier], all_.ids[::-1], all_.digests[::-1], 3)
+    backwards, _ = find_known([earlier], all_.ids[::-1], Compared(all_.by.digests[::-1]), 3)
     assert not backwards.settled.any()
-    assert find_known([earlier], all_.ids, all_.digests, 3).settled.all()
+    assert find_known([earlier], all_.ids, all_.by, 3)[0].settled.all()
 
 
 def test_the_result_with_most_of_the_sentences_is_taken(tmp_path: Path) -> None:
-    """Not the newest one if that is of another data set, and none that was found by a search that may miss some."""
+    """Not the newest one if that is of another data set, none without neighbours, and none by another graph."""
     all_ = _many(5)
     other = Named(-all_.compared.vectors, all_.compared.text, all_.compared.response, np.arange(20) % 4)
-    for name in ("other", "same", "inexact"):
+    for name in ("other", "same", "nothing", "graph"):
         (tmp_path / name).mkdir()
     newest = Earlier(other, *searched(other, 3), tmp_path / "other")
     same = Earlier(all_, *searched(all_, 3), tmp_path / "same")
-    inexact = Earlier(all_, *searched(all_, 3), tmp_path / "inexact")
-    save_compared(all_.digests.slice(0, 0), inexact.path(COMPARED_FILE))
-    assert find_known([newest, inexact, same], all_.ids, all_.digests, 3).settled.all()
-    assert not find_known([newest, inexact], all_.ids, all_.digests, 3).settled.any()
-    assert not find_known([], all_.ids, all_.digests, 3).settled.any()
+    nothing = Earlier(all_, *searched(all_, 3), tmp_path / "nothing")
+    save_compared(nothing_compared(), nothing.path(COMPARED_FILE))
+    graph = Earlier(all_, *searched(all_, 3), tmp_path / "graph")
+    by = Compared(all_.by.digests, "00", "a graph", {"recall@10": 0.5})
+    save_compared(by, graph.path(COMPARED_FILE))
+    assert find_known([newest, nothing, graph, same], all_.ids, all_.by, 3)[0].settled.all()
+    assert not find_known([newest, nothing, graph], all_.ids, all_.by, 3)[0].settled.any()
+    assert not find_known([], all_.ids, all_.by, 3)[0].settled.any()
+    known, how = find_known([newest, nothing, same, graph], all_.ids, Compared(all_.by.digests, "00"), 3)
+    assert known.settled.all()
+    assert (how.summary, how.figures) == ("a graph", {"recall@10": 0.5})
