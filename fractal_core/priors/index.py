@@ -29,6 +29,7 @@ FLAT_LIMIT = 100_000
 SEED = 20_240_404
 LINKS = 32
 """Links of a vector in each layer of the graph; twice as many in the lowest."""
+_LINK_BYTES = 4
 CANDIDATES_WHILE_BUILDING = 40
 VECTORS_AT_ONCE = 8_192
 """Taken into the graph; among them the order is FAISS's."""
@@ -158,9 +159,10 @@ def _hnsw(faiss: Any, vectors: NDArray[np.float32], depth: int, advance: Callabl
     with threadpool_limits(limits=1):
         for low in range(0, size, VECTORS_AT_ONCE):
             graph.add(vectors[low : low + VECTORS_AT_ONCE])
-            # A link leads anywhere, so nearly every vector that is read lies in another page.
-            codes = faiss.downcast_index(graph.storage).codes
+            # A link leads anywhere, so nearly everything that is read lies in another page.
+            codes, links = faiss.downcast_index(graph.storage).codes, graph.hnsw.neighbors
             in_large_pages(int(codes.data()), codes.size())
+            in_large_pages(int(links.data()), links.size() * _LINK_BYTES)
             advance(min(VECTORS_AT_ONCE, size - low))
 
     sample = np.random.default_rng(SEED).permutation(size)[: TUNING + MEASURING]

@@ -88,9 +88,15 @@ def vector_digests(sentences: Sentences) -> pa.Array[Any]:
     return pa.array(digests, pa.binary(_DIGEST_BYTES)).take(pa.array(sentences.text, pa.int64()))
 
 
-def base_digest(ids: pa.Array[Any], digests: pa.Array[Any]) -> str:
-    """Return the BLAKE2b-128 of sentences in their order, by their ids and the digests of their vectors, in hex."""
-    found = blake2b(digest_size=_DIGEST_BYTES)
+def base_digest(ids: pa.Array[Any], digests: pa.Array[Any], text: NDArray[np.int64]) -> str:
+    """Return the BLAKE2b-128 of sentences in their order, in hex.
+
+    Args:
+        ids: [N] from `sentence_ids`.
+        digests: [N] from `vector_digests`.
+        text: [N] int64: which of them have the same text, for texts that differ may have the same vector.
+    """
+    found = blake2b(text.tobytes(), digest_size=_DIGEST_BYTES)
     keys: list[Any] = _keys(ids, digests).to_pylist()
     for key in keys:
         found.update(len(key).to_bytes(8, "little"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fractal_core.priors.base import leading
-from fractal_core.priors.index import Index, build_index, is_exact
+from fractal_core.priors.index import build_index, is_exact
 from fractal_core.priors.known_neighbours import (
     COMPARED_FILE,
     Compared,
@@ -23,7 +23,7 @@ from fractal_core.priors.known_neighbours import (
 from fractal_core.priors.neighbours import nearest_sentences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -65,37 +65,35 @@ def find_neighbours(
     exactly = is_exact(params.index, len(vectors), runtime.device)
     base = None if exactly else leading(sentences)
     compared = Compared(vector_digests(sentences))
-    if base is not None and len(base.text):
-        compared = replace(compared, base=base_digest(ids[: len(base.text)], compared.digests[: len(base.text)]))
+    many = len(base.text) if base else 0
+    if base and many:
+        compared = replace(compared, base=base_digest(ids[:many], compared.digests[:many], base.text))
     known, earlier = find_known(inputs.earlier(), ids, compared, count)
-    graph: Index | None = None
-    if base is not None and not known.settled[: len(base.text)].all():
-        with runtime.progress("index", len(base.vectors)) as progress:
-            graph = build_index(base.vectors, "hnsw", count, device=runtime.device, advance=progress.advance)
-        figures = {name: round(value, 4) for name, value in graph.figures.items()}
-        compared = replace(compared, summary=graph.summary, figures=figures)
+    if base and not known.settled[:many].all():
+        known, summary, figures = _among_leading(base, len(ids), count, runtime, apart)
     else:
-        compared = replace(compared, summary=earlier.summary, figures=earlier.figures)
-    save_compared(compared, outputs.file(COMPARED_FILE))
-    for name, value in compared.figures.items():
+        summary, figures = earlier.summary, earlier.figures
+    save_compared(replace(compared, summary=summary, figures=figures), outputs.file(COMPARED_FILE))
+    for name, value in figures.items():
         outputs.figure(name, value)
-    if compared.summary:
-        runtime.note(compared.summary)
-
-    with runtime.progress("neighbours", len(ids) + (len(base.text) if graph and base else 0)) as progress:
-        if graph and base:
-            known = _among_leading(base, len(ids), count, graph, progress.advance, apart)
-        exact = build_index(vectors, "flat", device=runtime.device)
-        settle = apart.settling(sentences, count, exact) if apart else None
-        return nearest_sentences(sentences, count, exact, progress.advance, settle, known)
+    if summary:
+        runtime.note(summary)
+    index = build_index(vectors, "flat", device=runtime.device)
+    settle = apart.settling(sentences, count, index) if apart else None
+    with runtime.progress("neighbours", len(ids)) as progress:
+        return nearest_sentences(sentences, count, index, progress.advance, settle, known)
 
 
 def _among_leading(
-    base: Sentences, size: int, count: int, graph: Index, advance: Callable[[int], None], apart: Apart | None
-) -> Known:
-    """Return the neighbours that the leading of so many sentences have among themselves."""
+    base: Sentences, size: int, count: int, runtime: Runtime, apart: Apart | None
+) -> tuple[Known, str, Mapping[str, float]]:
+    """Return the neighbours that the leading ones of so many sentences have among themselves, and about the graph."""
+    with runtime.progress("index", len(base.vectors)) as progress:
+        graph = build_index(base.vectors, "hnsw", count, device=runtime.device, advance=progress.advance)
     settle = apart.settling(base, count, graph) if apart else None
-    rows, similarities = nearest_sentences(base, count, graph, advance, settle)
     known, many = nothing_known(size, count), len(base.text)
-    known.rows[:many], known.similarities[:many], known.settled[:many] = rows, similarities, True
-    return replace(known, fresh=np.arange(many, size))
+    with runtime.progress("leading neighbours", many) as progress:
+        known.rows[:many], known.similarities[:many] = nearest_sentences(base, count, graph, progress.advance, settle)
+    known.settled[:many] = True
+    figures = {name: round(value, 4) for name, value in graph.figures.items()}
+    return replace(known, fresh=np.arange(many, size)), graph.summary, figures

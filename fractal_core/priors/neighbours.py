@@ -93,9 +93,8 @@ def nearest_sentences(
     if len(sentences.text) == 0:
         return rows, similarities
     if known.settled.any():
-        for changed, nearest, cosines in neighbours_now(sentences, known):
+        for changed, nearest, cosines in neighbours_now(sentences, known, advance):
             rows[changed], similarities[changed] = nearest, cosines
-        advance(int(known.settled.sum()))
     if settle is None:
         settle = Search(sentences, count, index).settle
     pending: Rows = np.argsort(sentences.text, kind="stable")
@@ -135,7 +134,7 @@ class Search:
         """Take what `nearest_sentences` takes; there is at least one sentence."""
         self._vectors, self._text, self._response = sentences
         self._count, self._index = count, index
-        self._where = Occurrences(self._text, self._response, len(self._vectors))
+        self._where = Occurrences(self._text, self._response, len(self._vectors), int(self._response[-1]) + 1)
         self._exclusive: tuple[Rows, Rows] | None = None
 
     def settle(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, Settled]]:
@@ -169,7 +168,7 @@ class Search:
         """Return every text that can be among the nearest, found by comparing with all texts."""
         size = len(self._vectors)
         if self._exclusive is None:
-            self._exclusive = self._where.exclusive(int(self._response[-1]) + 1)
+            self._exclusive = self._where.exclusive()
         start, exclusive = self._exclusive
         text, response = self._text[block], self._response[block]
         cosine = self._vectors[text] @ self._vectors.T

@@ -40,17 +40,18 @@ class Occurrences:
         start: [T + 1] int64, where in `order` each text begins.
     """
 
-    def __init__(self, text: Rows, response: Rows, texts: int) -> None:
+    def __init__(self, text: Rows, response: Rows, texts: int, responses: int) -> None:
         """Index the rows.
 
         Args:
             text: [N] int64, the distinct text of each row.
             response: [N] int64, non-decreasing: the response of each row.
             texts: number T of distinct texts.
+            responses: number of responses, those of queries included.
         """
         self.order: Rows = np.argsort(text, kind="stable")
         self.start: Rows = np.searchsorted(text[self.order], np.arange(texts + 1))
-        self._responses = int(response[-1]) + 1 if len(response) else 1
+        self._responses = responses
         keys = text[self.order] * self._responses + response[self.order]
         # Rows of one text and response are neighbours in `order`, because responses do not decrease along rows.
         self._cell_start: Rows = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else keys
@@ -59,24 +60,23 @@ class Occurrences:
 
     def within(self, text: Rows, response: Rows) -> tuple[Rows, Rows]:
         """Return the range of `order` that holds text i's rows in response i, empty if there are none."""
+        if len(self._cell_key) == 0:
+            return np.zeros_like(text), np.zeros_like(text)
         keys = text * self._responses + response
         cell = np.minimum(np.searchsorted(self._cell_key, keys), len(self._cell_key) - 1)
         here = self._cell_key[cell] == keys
         return np.where(here, self._cell_start[cell], 0), np.where(here, self._cell_end[cell], 0)
 
-    def exclusive(self, count: int) -> tuple[Rows, Rows]:
+    def exclusive(self) -> tuple[Rows, Rows]:
         """Return the texts that occur in one response only, by response.
 
-        Args:
-            count: number of responses.
-
         Returns:
-            [count + 1] starts into the second array, and the texts.
+            [responses + 1] starts into the second array, and the texts.
         """
         text, response = self._cell_key // self._responses, self._cell_key % self._responses
         alone = np.flatnonzero(self._cell_end - self._cell_start == np.diff(self.start)[text])
         alone = alone[np.argsort(response[alone], kind="stable")]
-        return np.searchsorted(response[alone], np.arange(count + 1)), text[alone]
+        return np.searchsorted(response[alone], np.arange(self._responses + 1)), text[alone]
 
     def nearest(self, pairs: Candidates, own: Rows, count: int) -> tuple[NDArray[np.int32], NDArray[np.float32], Rows]:
         """Choose each query's nearest rows outside its own response, by descending similarity, then row.

@@ -13,11 +13,12 @@ from glob import glob
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from rich.console import Console
 from small_data import make_rows, write_jsonl, write_project
 
-from fractal_core.config import RuntimeConfig
+from fractal_core.config import PriorsConfig, RuntimeConfig
 from fractal_core.config_loading import load_config
 from fractal_core.encode import embedding
 from fractal_core.labelling import LabellingRun
@@ -26,6 +27,7 @@ from fractal_core.priors import apart, neighbours
 from fractal_core.priors.base import leading
 from fractal_core.priors.correlation import response_correlation
 from fractal_core.priors.index import build_index
+from fractal_core.priors.lookup import find_neighbours
 from fractal_core.priors.neighbours import nearest_sentences
 from fractal_core.priors.sentences import Sentences
 from fractal_core.progress import Reporter
@@ -210,6 +212,31 @@ def test_single_responses_need_no_cluster(folder, alone):
     assert len(Scorer(replace(results, config=gone))("The museum was built in 345. It is big.")) == 2
 
 
+class Nothing:
+    """Inputs of a stage that has not run before."""
+
+    def earlier(self):
+        """Return no result."""
+        return []
+
+
+class Folder:
+    """Outputs that keep the one file of stage priors."""
+
+    def __init__(self, path):
+        """Take where it goes."""
+        self.path, self.figures = path, {}
+
+    def file(self, name):
+        """Return where it goes."""
+        assert name == "compared.parquet"
+        return self.path
+
+    def figure(self, name, value):
+        """Keep a figure."""
+        self.figures[name] = value
+
+
 @pytest.mark.parametrize("kind", ["flat", "hnsw"])
 def test_priors_of_many_sentences(cluster, tmp_path, monkeypatch, kind):
     """Correlations and neighbours of several shards and rounds are those of one process, to the bit."""
@@ -240,3 +267,11 @@ def test_priors_of_many_sentences(cluster, tmp_path, monkeypatch, kind):
         there = nearest_sentences(some, 5, index, settle=dealt.settling(some, 5, index))
         assert [each.tobytes() for each in there] == [each.tobytes() for each in here]
         assert len(list(tmp_path.glob("neighbours-*"))) > before + 1
+    ids = pa.array([f"{number}#0" for number in range(len(text))], pa.large_string())
+    params = PriorsConfig(neighbours=5, index=kind)
+    alone, together = (
+        find_neighbours(sentences, ids, params, Nothing(), Folder(tmp_path / name), runtime, by)
+        for name, by in (("alone.parquet", None), ("together.parquet", dealt))
+    )
+    assert [each.tobytes() for each in together] == [each.tobytes() for each in alone]
+    assert (tmp_path / "together.parquet").read_bytes() == (tmp_path / "alone.parquet").read_bytes()
