@@ -14,9 +14,17 @@ DATA = Path(os.environ.get("FRACTAL_DATA", "../shared/data"))
 def hardware() -> str:
     """Return when and on what a figure was measured."""
     return (
-        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} CPU cores ({platform.machine()}), no GPU, "
+        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} CPU cores ({_processor()}, {platform.machine()}), no GPU, "
         f"Python {platform.python_version()}"
     )
+
+
+def _processor() -> str:
+    """Return what the processor calls itself, where Linux says so."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown processor"
 
 
 def put(text: str, script: str, path: Path) -> None:
