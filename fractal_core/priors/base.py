@@ -13,9 +13,9 @@ import numpy as np
 from fractal_core.priors.sentences import Sentences
 
 SIGNIFICANT_BITS = 5
-"""Of the number of leading sentences: a 16th of all at most comes after them."""
+"""Of the number of leading sentences: a 16th of all at most comes after them, besides the rest of one response."""
 MOST_AFTER = 32_768
-"""And no more sentences than that, so that comparing them with all costs no more than in proportion to all."""
+"""And no more sentences than that (and that rest), so that comparing them with all costs in proportion to all."""
 
 
 def leading(sentences: Sentences) -> Sentences:

@@ -295,7 +295,7 @@ def test_exact_and_approximate_results_do_not_know_each_other(graphs: list[int],
     [(1, 1), (31, 31), (32, 32), (33, 32), (652, 640), (100_001, 98_304), (825_830, 819_200), (900_000, 884_736)],
 )
 def test_a_rounded_number_leads(size: int, least: int) -> None:
-    """Five bits of it are kept, and never more than 32,768 sentences come after; responses stay whole."""
+    """Five bits of it are kept, at most 32,768 sentences come after and what they share a response with."""
     vectors, text = np.zeros((size, 1), dtype=np.float32), np.arange(size)
     assert len(leading(Sentences(vectors, text, text)).text) == least
     base = leading(Sentences(vectors, text // 2, text // 3))
