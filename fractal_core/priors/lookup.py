@@ -92,7 +92,7 @@ def _among_leading(
         graph = build_index(base.vectors, "hnsw", count, device=runtime.device, advance=progress.advance)
     settle = apart.settling(base, count, graph) if apart else None
     known, many = nothing_known(size, count), len(base.text)
-    with runtime.progress("leading neighbours", many) as progress:
+    with runtime.progress("neighbours (leading)", many) as progress:
         known.rows[:many], known.similarities[:many] = nearest_sentences(base, count, graph, progress.advance, settle)
     known.settled[:many] = True
     figures = {name: round(value, 4) for name, value in graph.figures.items()}
