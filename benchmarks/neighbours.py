@@ -87,9 +87,9 @@ def report(command: str, found: Sequence[dict[str, Any]]) -> str:
         "## Neighbours",
         "",
         f"`{command}`, {hardware()}. {COUNT} neighbours of every sentence among the other responses; made-up "
-        "responses, static encoder. *Flat* compares with all texts, *HNSW* goes along a graph of near ones (of all texts "
-        "here; stage priors compares the last few sentences exactly). Recall: "
-        "the share of the true neighbours that come with HNSW, over all sentences, where equals count only as "
+        "responses, static encoder. *Flat* compares with all texts, *HNSW* goes along a graph of near ones: of all "
+        "texts here, where stage priors compares the last few sentences exactly. Recall: the share of the true "
+        "neighbours that come with HNSW, over all sentences, where equals count only as "
         f'themselves. `priors.index = "auto"` is flat up to {FLAT_LIMIT:,} distinct texts.',
         "",
         "| sentences | distinct texts | flat, CPU seconds | clock | HNSW, CPU seconds | building it | clock | recall |",
