@@ -9,8 +9,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-from fractal_core.start import heed
-
 
 @contextmanager
 def appearing(path: Path, wanted: Callable[[], bool] = lambda: True) -> Iterator[IO[bytes]]:
@@ -22,7 +20,6 @@ def appearing(path: Path, wanted: Callable[[], bool] = lambda: True) -> Iterator
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        heed()
         if wanted():
             os.replace(temporary, path)
         else:

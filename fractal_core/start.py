@@ -51,38 +51,23 @@ def _end_at_once(ended_well: list[bool]) -> None:
             os._exit(0)
 
 
-_heard: list[int] = []
-
-
 @contextmanager
 def interruptible() -> Iterator[None]:
     """While the context lasts Ctrl-C raises KeyboardInterrupt and SIGTERM SystemExit, for what has to be tidied up."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number, usual in ((signal.SIGINT, _leave), (signal.SIGTERM, signal.SIG_DFL)):
-        if before[number] is usual:
-            signal.signal(number, _end)
+    if before[signal.SIGINT] is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if before[signal.SIGTERM] is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _end)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _heard.clear()
-
-
-def heed() -> None:
-    """Raise again what a signal raised within `interruptible`, where it was lost: a finalizer's exceptions are.
-
-    Raises:
-        KeyboardInterrupt: if there was a Ctrl-C.
-        SystemExit: if there was a SIGTERM.
-    """
-    if _heard:
-        raise KeyboardInterrupt if _heard[0] == signal.SIGINT else SystemExit(128 + _heard[0])
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    _heard.append(number)
-    heed()
+    raise SystemExit(128 + number)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
