@@ -174,7 +174,7 @@ def test_as_data_come_and_go(
 ) -> None:
     """After any number of runs over less or other data: what a run over everything finds, notes and all, bit for bit.
 
-    Some sentences are gone later, most of all those after the leading ones, and some texts turn into others' equals.
+    Some sentences are gone later, most of all those after the leading ones.
     """
     data = made(seed, texts, size, responses, coarse)
     random = np.random.default_rng(seed + 1)
@@ -211,20 +211,20 @@ def test_what_is_gone_leaves_nothing_behind(graphs: list[int], tmp_path: Path) -
 
 def test_texts_that_turn_into_one(graphs: list[int], tmp_path: Path) -> None:
     """Two leading texts with one vector become one text: another graph, though sentences and vectors are the same."""
-    apart_, together = plain(652), plain(652)
-    vectors = apart_.sentences.vectors.copy()
+    separate = plain(652)
+    vectors = separate.sentences.vectors.copy()
     vectors[7] = vectors[3]
-    apart_.sentences = apart_.sentences._replace(vectors=vectors)
+    separate.sentences = separate.sentences._replace(vectors=vectors)
     text = np.where(np.arange(652) == 7, 3, np.arange(652))
     together = Data(vectors, text, np.arange(652) // 4)
-    first = Found(apart_, str(tmp_path), "hnsw", 5, [])
+    first = Found(separate, str(tmp_path), "hnsw", 5, [])
     assert Found(together, str(tmp_path), "hnsw", 5, [first]).rows.shape == (652, 5)
     assert graphs == [640, 639]
 
 
-def plain(texts: int, seed: int = 0) -> Data:
+def plain(texts: int) -> Data:
     """Return sentences whose texts all differ, four a response."""
-    vectors = np.random.default_rng(seed).normal(size=(700, 6))[:texts]
+    vectors = np.random.default_rng(0).normal(size=(700, 6))[:texts]
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     return Data(vectors, np.arange(texts), np.arange(texts) // 4)
 
@@ -288,21 +288,6 @@ def test_exact_and_approximate_results_do_not_know_each_other(graphs: list[int],
     again = Found(data, str(tmp_path), "hnsw", 5, [exact, exact])
     assert graphs == [640]
     np.testing.assert_array_equal(again.rows, approximate.rows)
-
-
-@pytest.mark.parametrize(
-    ("size", "least"),
-    [(1, 1), (31, 31), (32, 32), (33, 32), (652, 640), (100_001, 98_304), (825_830, 819_200), (900_000, 884_736)],
-)
-def test_a_rounded_number_leads(size: int, least: int) -> None:
-    """Five bits of it are kept, at most 32,768 sentences come after and what they share a response with."""
-    vectors, text = np.zeros((size, 1), dtype=np.float32), np.arange(size)
-    assert len(leading(Sentences(vectors, text, text)).text) == least
-    base = leading(Sentences(vectors, text // 2, text // 3))
-    assert least - 3 < len(base.text) <= least
-    assert len(base.vectors) == -(-len(base.text) // 2)
-    assert len(base.response) == len(base.text)
-    assert len(base.text) in (size, 3 * (len(base.text) // 3))
 
 
 def test_one_response_with_nearly_all_texts_leads_nothing(graphs: list[int], tmp_path: Path) -> None:
