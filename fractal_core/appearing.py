@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
+from fractal_core.interruption import heed
+
 
 @contextmanager
 def appearing(path: Path, wanted: Callable[[], bool] = lambda: True) -> Iterator[IO[bytes]]:
@@ -20,6 +22,7 @@ def appearing(path: Path, wanted: Callable[[], bool] = lambda: True) -> Iterator
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
+        heed()
         if wanted():
             os.replace(temporary, path)
         else:

@@ -10,8 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import FrameType
 
 INTERRUPTED = "Interrupted; what was finished is kept, run again to go on."
@@ -49,25 +48,6 @@ def _end_at_once(ended_well: list[bool]) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """While the context lasts Ctrl-C raises KeyboardInterrupt and SIGTERM SystemExit, for what has to be tidied up."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    if before[signal.SIGINT] is _leave:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if before[signal.SIGTERM] is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _end)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

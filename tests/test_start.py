@@ -131,6 +131,46 @@ def test_interrupted_query(bench, output, tmp_path):
     assert list(tmp_path.glob("*answer*")) == []
 
 
+LOST = """
+import os, signal
+from pathlib import Path
+from fractal_core import cli
+from fractal_core.appearing import appearing
+from fractal_core.interruption import interruptible
+from fractal_core.start import main
+class Deaf:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{name})
+def run():
+    with interruptible(), appearing(Path("out.txt")) as stream:
+        stream.write(b"all of it")
+        Deaf()
+        print("went on")
+    print("not interrupted")
+cli.main = run
+main()
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", -signal.SIGINT), ("SIGTERM", 143)])
+def test_signal_in_a_finalizer(tmp_path, name, code):
+    """What it raises is lost there, but the file that is being written does not appear, and the program ends by it."""
+    ended = subprocess.run(
+        [sys.executable, "-c", LOST.format(name=name)], capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.stdout == "went on\n"
+    assert "Exception ignored in" in ended.stderr
+    assert ended.returncode == code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_signal_lost_without_a_file(tmp_path):
+    """It ends the program all the same."""
+    program = LOST.replace(', appearing(Path("out.txt")) as stream', "").replace('stream.write(b"all of it")', "")
+    ended = subprocess.run([sys.executable, "-c", program.format(name="SIGTERM")], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (143, "went on\n")
+
+
 def test_program_is_started_here():
     """The installed command begins with this module, and it imports nothing that takes time."""
     root = Path(__file__).resolve().parents[1]

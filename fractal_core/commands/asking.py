@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fractal_core.commands.options import DEFAULT_WORKSPACE, ConfigPath, Debug, Json, Settings, WorkspacePath
 from fractal_core.console import Output
-from fractal_core.start import interruptible
+from fractal_core.interruption import interruptible
 
 commands = typer.Typer()
 # The exit code where a damaged artefact is left out of an answer.

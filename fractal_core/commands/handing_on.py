@@ -11,8 +11,8 @@ import typer
 from fractal_core.commands.options import DEFAULT_WORKSPACE, ConfigPath, Debug, Json, RunId, Settings, WorkspacePath
 from fractal_core.console import Output
 from fractal_core.errors import UsageError
+from fractal_core.interruption import interruptible
 from fractal_core.publish.contents import Format
-from fractal_core.start import interruptible
 
 commands = typer.Typer()
 # Standard input or output, where a file is asked for.

@@ -7,6 +7,7 @@ import queue
 import signal
 import threading
 import time
+import urllib.error
 import urllib.request
 
 from real_runs import processes_in, start, wait_until
@@ -51,11 +52,17 @@ class Served:
                 return event
 
     def ask(self, path, body=None):
-        """Ask Prefect's API, by POST if there is a body."""
+        """Ask Prefect's API, by POST if there is a body; again while its database is busy (503), as its clients do."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.api + path, data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        for seconds in (1, 2, 4, 8):
+            try:
+                return _answer(request)
+            except urllib.error.HTTPError as refused:
+                if refused.code != 503:
+                    raise
+            time.sleep(seconds)
+        return _answer(request)
 
     def deployment(self):
         """Return the one deployment there is."""
@@ -75,3 +82,8 @@ class Served:
         seconds = time.monotonic() - started
         wait_until(lambda: processes_in(self.folder) == {}, 8)
         return seconds
+
+
+def _answer(request):
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)

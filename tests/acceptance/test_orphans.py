@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 from real_runs import processes_in, start_training, wait_until
@@ -45,37 +46,45 @@ def test_stopped_run_ends_at_once(project, end):
 
 
 CHILD = """
-import hashlib, sys
+import hashlib, signal, sys
 from pathlib import Path
 from flows.stopping import stopping_at_once
 from fractal_core.store.workspace import open_workspace
+signal.signal(signal.SIGHUP, signal.{hangup})  # whatever the tests were started with
 with stopping_at_once(open_workspace(Path(sys.argv[1]))):
     print("busy", flush=True)
-    hashlib.pbkdf2_hmac("sha256", b"a", b"b", 10**9)
+    hashlib.pbkdf2_hmac("sha256", b"a", b"b", 10**{length})
 """
+
+
+@contextmanager
+def _busy(folder, hangup, length):
+    """Yield a process that is in C code, for some 10**(length - 6) seconds; none is left afterwards."""
+    command = [sys.executable, "-c", CHILD.format(hangup=hangup, length=length), str(folder / "ws")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "busy\n"
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_long_computation_in_c_does_not_hold_a_signal_up(tmp_path, number):
     """Python's own handlers wait until the main thread is back from C code, for minutes if need be; ours do not."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(tmp_path / "ws")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "busy\n"
-    time.sleep(0.2)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=5)
-    assert process.returncode == 128 + number
-    assert "finished stages are kept, run again to go on." in errors
+    with _busy(tmp_path, "SIG_DFL", 9) as process:
+        time.sleep(0.2)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=5)
+        assert process.returncode == 128 + number
+        assert "finished stages are kept, run again to go on." in errors
 
 
 def test_signals_that_were_ignored_stay_so(tmp_path):
     """Under nohup the closing of the terminal ends nothing."""
-    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)" + CHILD.replace("10**9", "10**6")
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "ws")], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "busy\n"
-    process.send_signal(signal.SIGHUP)
-    assert process.wait(timeout=20) == 0
+    with _busy(tmp_path, "SIG_IGN", 6) as process:
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(timeout=20) == 0
 
 
 PARENT = """
