@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 COMPARED_FILE = "compared.parquet"
 _DIGEST_BYTES = 16
 _GRAPH = b"graph"
-_ROWS_AT_ONCE = 250_000
+_ROWS_AT_ONCE = 100_000
 _MOST = 0.9
 """Among earlier results the first that has this share of the sentences will do."""
 
@@ -97,10 +97,11 @@ def base_digest(ids: pa.Array[Any], digests: pa.Array[Any], text: NDArray[np.int
         text: [N] int64: which of them have the same text, for texts that differ may have the same vector.
     """
     found = blake2b(text.tobytes(), digest_size=_DIGEST_BYTES)
-    keys: list[Any] = _keys(ids, digests).to_pylist()
-    for key in keys:
-        found.update(len(key).to_bytes(8, "little"))
-        found.update(key)
+    for low in range(0, len(ids), _ROWS_AT_ONCE):
+        keys: list[Any] = _keys(ids[low : low + _ROWS_AT_ONCE], digests[low : low + _ROWS_AT_ONCE]).to_pylist()
+        for key in keys:
+            found.update(len(key).to_bytes(8, "little"))
+            found.update(key)
     return found.hexdigest()
 
 
