@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fractal_core.side_by_side import side_by_side
-
 # Cosines held at once.
 _MOST_COSINES = 4_000_000
 
@@ -57,18 +55,14 @@ class TokenMatch:
 def match_tokens(pairs: Sequence[TokenPair], device: str = "cpu", reverse: bool = False) -> list[TokenMatch]:
     """Compare each pair by one matrix product a layer, so that nothing of it depends on the other pairs.
 
-    On a CPU nothing of it depends on the number of threads either.
+    Pairs are mostly small: several threads with a pair each would take longer.
 
     Args:
         pairs: at least one token on either side of each.
         device: where to multiply.
         reverse: also look from the other tokens to the sentences.
     """
-
-    def match(pair: TokenPair) -> TokenMatch:
-        return _joined([_match(piece, device, reverse) for piece in _pieces(pair)])
-
-    return list(side_by_side(match, pairs) if device == "cpu" else map(match, pairs))
+    return [_joined([_match(piece, device, reverse) for piece in _pieces(pair)]) for pair in pairs]
 
 
 def _match(pair: TokenPair, device: str, reverse: bool) -> TokenMatch:
