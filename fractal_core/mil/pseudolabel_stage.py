@@ -69,7 +69,7 @@ def pseudolabel(inputs: Inputs, params: PseudolabelParams, outputs: Outputs, run
     loss = unseen_loss(examples, judge, components)
     with runtime.progress("pseudolabel", rounds * params.train.epochs) as progress:
         for candidate in range(1, rounds + 1):
-            plan = schedule_of(params.train, params.seed + candidate)
+            plan = schedule_of(params.train, params.seed + candidate, runtime.device)
             confidence = params.pseudolabel.confidence
             scorer = params.train.scorer
             new = [student(components, examples, task, scorer, confidence, plan, progress.advance)]

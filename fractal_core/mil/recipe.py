@@ -57,11 +57,11 @@ def recipe_of(settings: TrainSettings, task: Task) -> Recipe:
     return Recipe(settings.scorer, poolings, offset, weights, settings.prior_fade, settings.guard)
 
 
-def schedule_of(settings: TrainSettings, seed: int) -> Schedule:
-    """Return how long and how fast to train."""
+def schedule_of(settings: TrainSettings, seed: int, device: str) -> Schedule:
+    """Return how long, how fast and where to train."""
     rate, penalties = _OWN.get(settings.scorer, _OWN["evidence"])
     rate = settings.learning_rate or rate
-    return Schedule(settings.epochs, settings.batch_responses, rate, seed, penalties)
+    return Schedule(settings.epochs, settings.batch_responses, rate, seed, penalties, device)
 
 
 def tasks_of(params: TrainParams, labels_are_binary: bool) -> list[Task]:

@@ -76,7 +76,7 @@ def _train(inputs: Inputs, params: TrainParams, outputs: Outputs, runtime: Runti
             learned, members = learn_by_finetuning(inputs, assembled, task, recipe, params, runtime, folder, encoders)
         else:
             with runtime.progress(_titled(task, tasks), params.train.epochs * len(recipe.poolings)) as progress:
-                schedule = schedule_of(params.train, params.seed)
+                schedule = schedule_of(params.train, params.seed, runtime.device)
                 seen = adjust(examples, task.adjusted, assembled.features)
                 learned = learn(seen, task, recipe, schedule, progress.advance, earlier.heads if earlier else {})
         found.append((task, learned, members))

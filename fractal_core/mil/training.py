@@ -14,6 +14,7 @@ import torch
 
 from fractal_core.mil.ensemble import ATTENTION, EXTRA, attention_logits
 from fractal_core.mil.held_out import HeldOut
+from fractal_core.mil.moving import moved
 from fractal_core.mil.scorers.parameters import copy, penalise, replace
 from fractal_core.mil.scorers.registry import SCORERS
 from fractal_core.threads import one_thread
@@ -40,13 +41,14 @@ _KEPT = 7_900_000
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train."""
+    """How long, how fast and on which device of PyTorch to train."""
 
     epochs: int
     batch_responses: int
     learning_rate: float
     seed: int
     penalties: tuple[float, ...] = PENALTIES
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +106,20 @@ def fit(
         advance: called once an epoch.
 
     Returns:
-        The ensemble of the penalty and epoch with the least held-out loss. Training ends after `schedule.epochs`, or
-        when no penalty near the best one has had less for `PATIENCE` epochs, or fewer if these are many steps.
+        The ensemble of the penalty and epoch with the least held-out loss, on the CPU. Training ends after
+        `schedule.epochs`, or when no penalty near the best one has had less for `PATIENCE` epochs, or fewer if these
+        are many steps. Batches are the same on every device, sums are rounded otherwise.
     """
+    if schedule.device == "cpu":
+        return _fit(examples, task, objective, start, schedule, advance)
+    with torch.device(schedule.device):  # what is made on the way is there, too
+        there = moved((examples, task, objective, start), schedule.device)
+        return moved(_fit(*there, schedule, advance), "cpu")
+
+
+def _fit(
+    examples: Examples, task: Task, objective: Objective, start: Start, schedule: Schedule, advance: Callable[[], None]
+) -> Fitted:
     scorer, penalties = SCORERS[start.scorer], schedule.penalties
     teams = len(start.parameters["bias"])  # A team is a dealing and fold.
     team = torch.arange(teams).repeat_interleave(len(penalties))
@@ -115,8 +128,8 @@ def fit(
     trained = [parameters[name].requires_grad_() for name in start.trained]
     penalised = [name for name in start.trained if name.startswith("weights") or name == ATTENTION]
     optimiser = torch.optim.Adam(trained, lr=schedule.learning_rate, fused=True)
-    torch.empty(_KEPT)
-    generator = torch.Generator().manual_seed(schedule.seed)
+    torch.empty(_KEPT, device="cpu")
+    generator = torch.Generator("cpu").manual_seed(schedule.seed)
     units = objective.units(examples)
     steps = max(1, -(-len(units) // schedule.batch_responses))
     patience = min(PATIENCE, -(-_PATIENT_STEPS // steps))
@@ -168,7 +181,8 @@ def fit(
 
 
 def _batches(units: Tensor, size: int, generator: torch.Generator) -> Sequence[Tensor]:
-    return torch.split(units[torch.randperm(len(units), generator=generator)], size)
+    order = torch.randperm(len(units), generator=generator, device="cpu")
+    return torch.split(units[order.to(units.device)], size)
 
 
 @torch.no_grad()
