@@ -1,0 +1,51 @@
+"""The same run on a GPU and on the CPU, where there is a GPU: nearly the same vectors, neighbours and scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from small_data import make_rows, write_project
+
+from fractal_core.encode.encoder import Encoder
+from fractal_core.encode.models import default_model_folder
+from fractal_core.priors.index import build_index
+from fractal_core.priors.neighbours import nearest_sentences
+from fractal_core.priors.sentences import Sentences
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+def test_vectors():
+    """Cosines of 0.9999 and more, whatever the lengths."""
+    texts = [" ".join(["The mill was built beside the river."] * (1 + i % 9)) + f" {i}" for i in range(300)]
+    here, there = (Encoder(default_model_folder(), 256, device).read(texts) for device in ("cpu", "cuda"))
+    assert min(ours.pooled @ theirs.pooled for ours, theirs in zip(there, here, strict=True)) >= 0.9999
+
+
+def test_neighbours():
+    """Those of the flat index on the CPU; random vectors have no ties."""
+    vectors = np.random.default_rng(0).normal(size=(20_000, 64)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows = np.arange(len(vectors))
+    found = [
+        nearest_sentences(Sentences(vectors, rows, rows // 4), 5, build_index(vectors, "flat", device=device))
+        for device in ("cpu", "cuda")
+    ]
+    assert (found[0][0] == found[1][0]).mean() > 0.999
+    np.testing.assert_allclose(found[1][1], found[0][1], atol=1e-3)
+
+
+@pytest.mark.parametrize("scorer", ["evidence", "concat"])
+def test_scores(tmp_path, runner_in, tiny_encoder, scorer):
+    """Of a whole run: they rank sentences alike, and differ by less than 0.05 on the mean."""
+    found = []
+    for device in ("cpu", "cuda"):
+        folder = tmp_path / device
+        folder.mkdir()
+        write_project(folder, tiny_encoder, make_rows(60), epochs=5)
+        runner = runner_in(folder)
+        runner.run(f"runtime.device={device}", f"train.scorer={scorer}")
+        found.append(runner.table("train", "scores").column("probability").to_numpy())
+    assert np.corrcoef(*found)[0, 1] > 0.99
+    assert np.abs(found[0] - found[1]).mean() < 0.05
