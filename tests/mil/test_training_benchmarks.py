@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks import ensembles, losses, training
+from benchmarks import ensembles, gpu, losses, training
 from benchmarks.looped import READINGS, LoopedScorer, batch_loss, train_epoch
 from benchmarks.made_up import sizes_like_wikiqa
 from benchmarks.training import WEIGHTS, arithmetic, make_problem
@@ -18,6 +18,11 @@ SCRIPTS = {
     "training": (training.main, ["--responses", "6", "--width", "8", "--times", "1"], "What training costs"),
     "losses": (losses.main, ["--responses", "4", "6", "8", "--long", "16", "--times", "1"], "How the bag losses grow"),
     "ensembles": (ensembles.main, ["--responses", "6", "--times", "1"], "What an ensemble costs"),
+    "gpu": (
+        gpu.main,
+        ["--device", "cpu", "--texts", "9", "--neighbours", "30", "--responses", "6", "--times", "1"],
+        "How much of a device stages use",
+    ),
 }
 
 
@@ -31,6 +36,8 @@ def test_script_runs(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training, "PRODUCTS", {"MKL, square": (8, 8, 8)})
     monkeypatch.setattr(training, "ONEDNN", {"oneDNN, first layer": (4, 8, 8)})
     monkeypatch.setattr(ensembles, "ENSEMBLES", ensembles.ENSEMBLES[:2])
+    monkeypatch.setattr(gpu, "WIDTH", 8)
+    monkeypatch.setattr(gpu, "COPIED", 1_000_000)
     main()
     main()
     text = output.read_text(encoding="utf-8")
@@ -41,6 +48,17 @@ def test_script_runs(name, tmp_path, monkeypatch, capsys):
     assert "nan" not in text
     if name == "losses":
         assert "count" in (tmp_path / losses.PLOT).read_text(encoding="utf-8")
+
+
+def test_without_a_gpu_nothing_is_written(tmp_path, monkeypatch):
+    """The benchmark of a GPU ends with a sentence, and exit code 1."""
+    output = tmp_path / "RESULTS.md"
+    monkeypatch.setattr("sys.argv", ["gpu", "--output", str(output)])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit) as ended:
+        gpu.main()
+    assert str(ended.value) == "PyTorch sees no GPU here; --device cpu measures the same on the CPU."
+    assert not output.exists()
 
 
 @pytest.mark.parametrize("reading", READINGS)
