@@ -13,7 +13,6 @@ import json
 import random
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -148,11 +147,10 @@ def train(device: str, responses: int, times: int) -> dict[str, Any]:
     sizes = wide.segments.sizes
     evidence = torch.randn(int(sizes.sum()), FEATURES, generator=torch.Generator().manual_seed(3))
     small = make_examples(evidence, sizes, responses, DEALINGS, FOLDS, PriorTerms(), 0)
-    placed: dict[str, Any] = {"device": device} if "device" in {field.name for field in fields(Schedule)} else {}
     runs = {}
     for epochs in EPOCHS:
-        of_small = replace(Schedule(epochs, BATCH, 0.02, 0, PENALTIES), **placed)
-        of_wide = replace(Schedule(epochs, BATCH, RATE, 0, (PENALTY,)), **placed)
+        of_small = Schedule(epochs, BATCH, 0.02, 0, PENALTIES, device)
+        of_wide = Schedule(epochs, BATCH, RATE, 0, (PENALTY,), device)
         runs[f"{EVIDENCE} {epochs}"] = make_fit(small, EVIDENCE, "noisy", {}, of_small)
         runs[f"{WIDE} {epochs}"] = make_fit(wide, WIDE, "hard", WEIGHTS, of_wide)
     found = rounds(runs, device, times)
@@ -167,7 +165,6 @@ def train(device: str, responses: int, times: int) -> dict[str, Any]:
         "responses": responses,
         "sentences": int(sizes[wide.train].sum()),
         "width": wide.features.shape[1],
-        "device": placed.get("device", "cpu"),
         "seconds": seconds,
         "gflops": 1e-9 * (work.updates + work.judging) / seconds[WIDE],
     }
@@ -214,10 +211,6 @@ def report(command: str, found: dict[str, Any]) -> str:
         machine = machine.replace("no GPU", torch.cuda.get_device_name())
     half = "float16" if "float16" in able else "float32"
     size = f"{trained['responses']:,} responses, {trained['sentences']:,} sentences"
-    # Training that cannot be told a device is on the CPU.
-    elsewhere = trained["device"] != device
-    where = ", on the CPU" if elsewhere else ""
-    of_wide = "-" if elsewhere else _share(trained["gflops"], able, "float32")
     lines = [
         "## How much of a device stages use",
         "",
@@ -241,10 +234,11 @@ def report(command: str, found: dict[str, Any]) -> str:
             f"{_share(encoded['gflop'] / seconds, able, half)} |"
             for how, seconds in encoded["seconds"].items()
         ),
-        f"| training, `{EVIDENCE}`, {len(PENALTIES) * DEALINGS * FOLDS} members{where} | {size}, {FEATURES} features | "
+        f"| training, `{EVIDENCE}`, {len(PENALTIES) * DEALINGS * FOLDS} members | {size}, {FEATURES} features | "
         f"{1 / trained['seconds'][EVIDENCE]:,.1f} epochs/s | - | - |",
-        f"| training, `{WIDE}`{where} | {size}, {trained['width']:,} features | "
-        f"{1 / trained['seconds'][WIDE]:,.1f} epochs/s | {trained['gflops']:,.0f} GFLOP/s | {of_wide} |",
+        f"| training, `{WIDE}` | {size}, {trained['width']:,} features | "
+        f"{1 / trained['seconds'][WIDE]:,.1f} epochs/s | {trained['gflops']:,.0f} GFLOP/s | "
+        f"{_share(trained['gflops'], able, 'float32')} |",
         f"| {COUNT} nearest of every vector, exact | {near['vectors']:,} x {DIMENSIONS} | "
         f"{near['seconds']:,.3g} s | {near['gflops']:,.0f} GFLOP/s | {_share(near['gflops'], able, 'float32')} |",
         "",

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as exceptions, for commands that have to tidy up, and none of them lost.
+"""Ctrl-C and SIGTERM as exceptions, for commands that have to tidy up; one that Python drops is raised again.
 
 This module imports nothing of the project: whoever writes a file may ask it.
 """
@@ -17,10 +17,10 @@ _heard: list[BaseException] = []
 def interruptible() -> Iterator[None]:
     """While the context lasts Ctrl-C raises KeyboardInterrupt and SIGTERM SystemExit, for what has to be tidied up.
 
-    To be used in the main thread. Signals that the process was started to ignore stay ignored.
+    To be used in the main thread, and not inside of itself. Signals that the process was started to ignore stay so.
 
     Raises:
-        KeyboardInterrupt, SystemExit: at the latest at the end of the context.
+        KeyboardInterrupt, SystemExit: at the end of the context at the latest, unless it ends by another exception.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     _heard.clear()
@@ -43,10 +43,15 @@ def heed() -> None:
     To be called before what cannot be taken back.
 
     Raises:
-        KeyboardInterrupt, SystemExit: if a signal came since `interruptible` began.
+        KeyboardInterrupt, SystemExit: if a signal came since `interruptible` began that was not `answered`.
     """
     if _heard:
         raise _heard[-1]
+
+
+def answered() -> None:
+    """Say that the signals until now have been answered, by who catches what they raise and goes on."""
+    _heard.clear()
 
 
 def _hear(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""How to compute: device, batch size, on which machines, where progress goes. None of it can change a result."""
+"""How to compute: device, batch size, on which machines, where progress goes. None of it is part of a result."""
 
 from __future__ import annotations
 

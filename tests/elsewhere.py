@@ -1,7 +1,8 @@
 """A second device for machines that have none: tensors there refuse to meet those of the CPU.
 
 It goes by the name "meta", whose tensors have no content of their own; here they have, and are computed with on the
-CPU. A tensor that is made without saying where, or left behind, is an error, as it would be on a GPU.
+CPU. A tensor that is made without saying where, or left behind, is an error, as it would be on a GPU: but for a single
+number.
 """
 
 from __future__ import annotations

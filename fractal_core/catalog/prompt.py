@@ -16,6 +16,7 @@ from fractal_core.catalog.query import execute
 from fractal_core.catalog.rendering import Format, as_text, print_table
 from fractal_core.console import say_error
 from fractal_core.errors import QueryError
+from fractal_core.interruption import answered
 from fractal_core.store.workspace import open_workspace
 
 _HELP = "Tables of all runs: SHOW TABLES; of the newest run: latest.NAME. DESCRIBE NAME shows columns. .quit leaves."
@@ -57,6 +58,7 @@ def converse(workspace: Path, form: Format) -> bool:
         except KeyboardInterrupt:
             if not interactive:
                 raise
+            answered()
             sys.stdout.write("\n")
         except QueryError as error:
             failed = error
@@ -87,6 +89,7 @@ def _statements(interactive: bool) -> Iterator[str]:
         except EOFError:
             break
         except KeyboardInterrupt:
+            answered()
             pending = ""
             sys.stdout.write("\n")
             continue

@@ -77,7 +77,7 @@ class PaddedReader:
 
         def finish() -> Read:
             vectors, of_tokens = pooled(), tokens()
-            if not np.isfinite(vectors).all():
+            if self._half is not None and not np.isfinite(vectors).all():
                 vectors, of_tokens = (fetched(each)() for each in self._vectors(there, None))
             return vectors[: len(texts)], [of_tokens[:, row, : len(ids)] for row, ids in enumerate(texts)]
 

@@ -112,9 +112,8 @@ def fit(
     """
     if schedule.device == "cpu":
         return _fit(examples, task, objective, start, schedule, advance)
-    with torch.device(schedule.device):  # what is made on the way is there, too
-        there = moved((examples, task, objective, start), schedule.device)
-        return moved(_fit(*there, schedule, advance), "cpu")
+    there = moved((examples, task, objective, start), schedule.device)
+    return moved(_fit(*there, schedule, advance), "cpu")
 
 
 def _fit(
@@ -122,22 +121,23 @@ def _fit(
 ) -> Fitted:
     scorer, penalties = SCORERS[start.scorer], schedule.penalties
     teams = len(start.parameters["bias"])  # A team is a dealing and fold.
-    team = torch.arange(teams).repeat_interleave(len(penalties))
-    penalty = torch.tensor(penalties).repeat(teams)
+    device = start.parameters["bias"].device
+    team = torch.arange(teams, device=device).repeat_interleave(len(penalties))
+    penalty = torch.tensor(penalties, device=device).repeat(teams)
     parameters = copy(start.parameters, team)
     trained = [parameters[name].requires_grad_() for name in start.trained]
     penalised = [name for name in start.trained if name.startswith("weights") or name == ATTENTION]
     optimiser = torch.optim.Adam(trained, lr=schedule.learning_rate, fused=True)
-    torch.empty(_KEPT, device="cpu")
-    generator = torch.Generator("cpu").manual_seed(schedule.seed)
+    torch.empty(_KEPT)
+    generator = torch.Generator().manual_seed(schedule.seed)
     units = objective.units(examples)
     steps = max(1, -(-len(units) // schedule.batch_responses))
     patience = min(PATIENCE, -(-_PATIENT_STEPS // steps))
     unit_fold = examples.unit_fold[team // examples.folds]
     hidden = unit_fold == (team % examples.folds)[:, None]
     unseen = HeldOut(examples, hidden[:: len(penalties)])
-    chosen, best = copy(parameters), torch.full((len(penalties),), torch.inf)
-    best_epoch = torch.zeros(len(penalties), dtype=torch.int64)
+    chosen, best = copy(parameters), torch.full((len(penalties),), torch.inf, device=device)
+    best_epoch = torch.zeros(len(penalties), dtype=torch.int64, device=device)
     history: list[tuple[int, float, float]] = []
 
     def score(some: Parameters, sentences: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -175,13 +175,13 @@ def _fit(
         if epoch - int(best_epoch[best <= best.min() + _CONTENDING].max()) >= patience:
             break
     winner = int(best.argmin())
-    members = torch.arange(teams) * len(penalties) + winner
+    members = torch.arange(teams, device=device) * len(penalties) + winner
     result = copy(chosen, members)
     return Fitted(result, penalties[winner], int(best_epoch[winner]), float(best[winner]), history)
 
 
 def _batches(units: Tensor, size: int, generator: torch.Generator) -> Sequence[Tensor]:
-    order = torch.randperm(len(units), generator=generator, device="cpu")
+    order = torch.randperm(len(units), generator=generator)
     return torch.split(units[order.to(units.device)], size)
 
 

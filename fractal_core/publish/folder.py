@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fractal_core.errors import StoreError, UsageError
+from fractal_core.interruption import heed
 from fractal_core.store.canonical import canonical_json
 from fractal_core.store.workspace import sync
 
@@ -46,6 +47,7 @@ def new_folder(target: Path, about: dict[str, Any], *, force: bool, spare: Seque
         (temporary / MARKER).write_bytes(canonical_json({**about, "files": files}))
         for name in (*files, MARKER):
             sync(temporary / name)
+        heed()
         _put(temporary, target)
     except OSError as error:
         raise StoreError(

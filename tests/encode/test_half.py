@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
 import numpy as np
 import pytest
 import torch
 
+from fractal_core.encode import encoder
 from fractal_core.encode.ahead import fetched, one_ahead, sent
 from fractal_core.encode.encoder import GPU_NUMBERS
 from fractal_core.encode.loading import load_model
@@ -68,6 +72,33 @@ def test_a_piece_begins_before_the_one_in_front_is_finished():
     assert list(one_ahead(begin, range(3))) == [0, 1, 4]
     assert happened == ["begin 0", "begin 1", "finish 0", "begin 2", "finish 1", "finish 2"]
     assert list(one_ahead(begin, [])) == []
+
+
+def test_an_encoder_on_a_gpu(monkeypatch, tiny_encoder):
+    """It reads in half precision, and one batch ahead: what it is made of is told so."""
+    tokenizer, _ = load_model(tiny_encoder)
+    made, happened = [], []
+
+    class Reader:
+        def __init__(self, *arguments):
+            made.append(arguments)
+
+        def batches(self, lengths):
+            return [SimpleNamespace(indices=[place]) for place in range(len(lengths))]
+
+        def begin(self, texts, batch):
+            happened.append(f"begin {batch.indices}")
+            return lambda: happened.append(f"finish {batch.indices}") or (texts, texts)
+
+    model = MagicMock()
+    model.config.max_position_embeddings = 64
+    monkeypatch.setattr(encoder, "load_model", lambda folder: (tokenizer, model))
+    monkeypatch.setattr(encoder, "PaddedReader", Reader)
+    gpu = encoder.Encoder(tiny_encoder, 64, "cuda", 512)
+    model.to.assert_called_once_with("cuda")
+    assert [arguments[2:] for arguments in made] == [("cuda", 512, 64, torch.float16)]
+    assert [indices for indices, *_ in gpu.vectors([[1], [2]])] == [[0], [1]]
+    assert happened == ["begin [0]", "begin [1]", "finish [0]", "finish [1]"]
 
 
 def test_transfers():
