@@ -15,7 +15,7 @@ from fractal_core.mil.starting import start_from
 from fractal_core.mil.task import Task
 from fractal_core.mil.training import fit
 
-SHORT = replace(QUICK, epochs=3)
+SHORT = replace(QUICK, epochs=2)
 KINDS = {
     "binary, min": (TASK, {}),
     "share": (Task("avg", "share"), {"label": lambda sentences: float(sentences.mean())}),
@@ -31,7 +31,7 @@ CASES = [*((kind, "noisy") for kind in KINDS), *(("binary, min", each) for each 
 def test_every_kind_of_label(kind, pooling):
     """No tensor is left behind on the CPU or made there, and heads are those that the CPU trains."""
     task, options = KINDS[kind]
-    examples, _ = make_examples(responses=24, **options)
+    examples, _ = make_examples(responses=12, folds=2, **options)
     here = learnt(examples, task, SHORT, poolings=(pooling,), prior_offset=True)
     with second_device():
         there = learnt(examples, task, replace(SHORT, device=ELSEWHERE), poolings=(pooling,), prior_offset=True)
