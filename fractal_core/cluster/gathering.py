@@ -32,10 +32,10 @@ def gather(order: Order, world: int) -> list[Answer] | None:
 
     for rank in range(world):
         write_parcel({"rank": rank, "world": world}, shard_folder(Path(order.folder), rank))
-    # A process that is started again finds no one who waits for it.
-    task = ray.remote(compute_rank).options(
-        name="together", num_cpus=1, num_gpus=int(order.device == "cuda"), max_retries=0
-    )
+    # A process that is started again finds no one who waits for it. None is used twice: PyTorch counts the groups that
+    # a process has tried to join, and one that lost the others while joining would look for the next under its number.
+    task = ray.remote(num_gpus=int(order.device == "cuda"), max_retries=0, max_calls=1)(compute_rank)
+    task = task.options(name="together")
     references = [task.remote(order, rank, world) for rank in range(world)]
     said, faults = _ended(references)
     wrong = [answer for answer in said.values() if answer.error is not None]

@@ -80,6 +80,18 @@ def test_gradients_are_summed_in_one_order(cluster, tmp_path, tiny_encoder, text
     assert heard == [1]
 
 
+def own_process(common, runtime):
+    """Return work that says which process does it."""
+    return lambda shard, advance: {"process": os.getpid()}
+
+
+def test_no_process_joins_twice(cluster, tmp_path):
+    """One that lost another while joining remembers that, and would wait for the next one in vain."""
+    made = runtime()
+    said = [made.engine.together(made, own_process, {}, tmp_path / str(turn), 2)["process"] for turn in range(2)]
+    assert said[0] != said[1]
+
+
 def deal(folder, hows, notes=None):
     """Deal shards that end in these ways; return the numbers of those that came back."""
     shards = ((None, {"number": number, "how": how}) for number, how in enumerate(hows))
