@@ -59,6 +59,10 @@ def _ended(references: Sequence[Any]) -> tuple[dict[Any, Answer], list[RayError]
     while waiting:
         ended, waiting = ray.wait(waiting, num_returns=1, timeout=patience)
         if not ended:
+            # Who waits for the dead to join would do so for long, and hold a core that the next ones need.
+            for reference in waiting:
+                ray.cancel(reference, force=True)
+            ray.wait(waiting, num_returns=len(waiting), timeout=_SECONDS_TO_NOTICE)  # let go of, they would live on
             break
         try:
             said[ended[0]] = Answer(*ray.get(ended[0]))

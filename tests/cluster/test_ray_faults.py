@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +18,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from fractal_core.cluster import ray_engine
+from fractal_core.cluster import gathering, ray_engine
 from fractal_core.config import RuntimeConfig
 from fractal_core.engine import Here
 from fractal_core.errors import InputError, StoreError, UsageError
@@ -88,8 +91,45 @@ def own_process(common, runtime):
 def test_no_process_joins_twice(cluster, tmp_path):
     """One that lost another while joining remembers that, and would wait for the next one in vain."""
     made = runtime()
-    said = [made.engine.together(made, own_process, {}, tmp_path / str(turn), 2)["process"] for turn in range(2)]
-    assert said[0] != said[1]
+    said = [made.engine.together(made, own_process, {}, tmp_path / str(turn), 2)["process"] for turn in range(3)]
+    assert len(set(said)) == 3
+
+
+def test_one_dies_while_they_find_each_other(cluster, tmp_path, monkeypatch):
+    """The other one would wait for it for half an hour; it is ended, and both begin anew."""
+    monkeypatch.setattr(gathering, "_SECONDS_TO_NOTICE", 2.0)
+    notes, killed = [], []
+
+    def kill():
+        wait_until((tmp_path / "these-0" / "meeting.json").exists, 60)
+        found = [pid for pid, name in commands().items() if name.startswith("ray::together")]
+        killed.append(found[0])
+        os.kill(found[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    made = runtime(notes)
+    said = made.engine.together(made, own_process, {}, tmp_path / "these", 2)
+    killer.join()
+    assert said["process"] not in killed
+    assert notes == ["own_process began anew in 2 processes, because one of them died"]
+
+
+def commands():
+    """Return pid -> command of every process."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            found[int(entry.name)] = (entry / "cmdline").read_bytes().decode(errors="replace")
+    return found
+
+
+def wait_until(is_so, seconds):
+    """Wait until something is so; fail if it takes longer."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def deal(folder, hows, notes=None):
