@@ -95,41 +95,36 @@ def test_no_process_joins_twice(cluster, tmp_path):
     assert len(set(said)) == 3
 
 
+def lasting(common, runtime):
+    """Return work that does the same after a second."""
+    return lambda shard, advance: time.sleep(1) or {"process": os.getpid()}
+
+
 def test_one_dies_while_they_find_each_other(cluster, tmp_path, monkeypatch):
     """The other one would wait for it for half an hour; it is ended, and both begin anew."""
     monkeypatch.setattr(gathering, "_SECONDS_TO_NOTICE", 2.0)
     notes, killed = [], []
 
     def kill():
-        wait_until((tmp_path / "these-0" / "meeting.json").exists, 60)
-        found = [pid for pid, name in commands().items() if name.startswith("ray::together")]
-        killed.append(found[0])
-        os.kill(found[0], signal.SIGKILL)
+        while not killed:
+            with suppress(OSError):  # of a process that has just ended
+                ours = [pid for pid in descendants(os.getpid()) if title(pid).startswith("ray::together")]
+                if len(ours) == 2:
+                    os.kill(ours[1], signal.SIGKILL)
+                    killed.append(ours[1])
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     made = runtime(notes)
-    said = made.engine.together(made, own_process, {}, tmp_path / "these", 2)
+    said = made.engine.together(made, lasting, {}, tmp_path / "these", 2)
     killer.join()
     assert said["process"] not in killed
-    assert notes == ["own_process began anew in 2 processes, because one of them died"]
+    assert notes == ["lasting began anew in 2 processes, because one of them died"]
 
 
-def commands():
-    """Return pid -> command of every process."""
-    found = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            found[int(entry.name)] = (entry / "cmdline").read_bytes().decode(errors="replace")
-    return found
-
-
-def wait_until(is_so, seconds):
-    """Wait until something is so; fail if it takes longer."""
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+def title(pid):
+    """Return what a process calls itself."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
 
 
 def deal(folder, hows, notes=None):
