@@ -144,6 +144,18 @@ def test_cards_are_made_when_they_are_needed(browser, some_page):
     assert sorted(found) == [f"r{at:03}" for at in range(130)]
 
 
+def test_more_cards_are_made_when_several_changes_are_told_at_once(browser, some_page):
+    """The button out of sight and back in it, which a busy page hears of together, are in sight."""
+    source = "window.IntersectionObserver = class { constructor(heard) { window.heard = heard; } observe() {} unobserve() {} };"
+    script = browser.call("Page.addScriptToEvaluateOnNewDocument", source=source)
+    opened(browser, some_page[0])
+    browser.call("Page.removeScriptToEvaluateOnNewDocument", **script)
+    for changes, shown in (([True, False], 40), ([False, True], 80)):
+        entries = json.dumps([{"isIntersecting": change} for change in changes])
+        browser.value(f"heard({entries})")
+        assert browser.value("shown") == shown
+
+
 def test_orders(browser, some_page):
     """Each order is that of the numbers it is named after; equals stay in the order of the input."""
     opened(browser, some_page[0])

@@ -81,8 +81,9 @@ function start() {
     showMore();
     moveTo(firstOf(last.nextElementSibling));
   });
-  const observer = new IntersectionObserver(([entry]) => {
-    if (!entry.isIntersecting || !shown || shown >= order.length) return;
+  const observer = new IntersectionObserver((entries) => {
+    // A busy page hears of several changes at once: the last is how things are.
+    if (!entries.at(-1).isIntersecting || !shown || shown >= order.length) return;
     showMore();
     // Asked anew, it answers even if the button has come back into sight before it was seen to have left.
     observer.unobserve(moreButton);
