@@ -67,29 +67,32 @@ def guard(parent: int) -> None:
     polls = 0
     while os.getppid() == parent:
         if polls % _POLLS_A_LOOK == 0:
-            seen |= _descendants(parent)
+            seen |= _descendants({parent}, _processes())
         polls += 1
         time.sleep(_POLL_SECONDS)
     gone = time.monotonic()
     quiet = 0
     while quiet < _QUIET_POLLS and time.monotonic() - gone < _LAST_SECONDS:
-        same = {pid for pid, (_, begun) in _processes().items() if seen.get(pid) == begun}
-        left = sorted({*same, *_children(lambda owner: owner == parent)})
-        _send(left, signal.SIGTERM if time.monotonic() - gone < _PATIENCE_SECONDS else signal.SIGKILL)
+        processes = _processes()
+        same = {pid for pid, (_, begun) in processes.items() if seen.get(pid) == begun}
+        own = {*same, *_children(lambda owner: owner == parent)}
+        # What these have started since the last look may have no mark any more, and soon no parent.
+        left = _descendants(own, processes) | {pid: processes[pid][1] for pid in own & processes.keys()}
+        seen |= left
+        _send(sorted(left), signal.SIGTERM if time.monotonic() - gone < _PATIENCE_SECONDS else signal.SIGKILL)
         quiet = 0 if left else quiet + 1
         time.sleep(_POLL_SECONDS)
 
 
-def _descendants(parent: int) -> dict[int, str]:
-    """Return pid -> time of start of what a process has started, and what that has, but for the guard itself."""
-    processes = _processes()
-    found, waiting = {os.getpid()}, [parent]
+def _descendants(parents: set[int], processes: dict[int, tuple[int, str]]) -> dict[int, str]:
+    """Return pid -> time of start of what processes have started, and what that has, but for the guard itself."""
+    found, waiting = parents | {os.getpid()}, list(parents)
     while waiting:
         above = waiting.pop()
         below = [pid for pid, (owner, _) in processes.items() if owner == above and pid not in found]
         found.update(below)
         waiting.extend(below)
-    return {pid: processes[pid][1] for pid in found - {os.getpid()}}
+    return {pid: processes[pid][1] for pid in found - parents - {os.getpid()}}
 
 
 def _processes() -> dict[int, tuple[int, str]]:

@@ -91,17 +91,27 @@ PARENT = """
 import os, subprocess, sys, time
 from flows.orphans import start_guard
 start_guard()
-stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+time.sleep(1)
+stubborn = '''
+import signal, subprocess, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+subprocess.Popen(["sleep", "60"], env={})
+print("up", flush=True)
+time.sleep(60)
+'''
 subprocess.Popen([sys.executable, "-c", stubborn])
 time.sleep(60)
 """
 
 
 def test_guard_ends_what_does_not_heed_sigterm(tmp_path):
-    """After SIGKILL of a run even a child that ignores SIGTERM is gone within seconds, and so is the guard."""
+    """After SIGKILL of a run even a child that ignores SIGTERM is gone within seconds, and so is the guard.
+
+    And so is what that child started just before, which has no mark of the run.
+    """
     process = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
     assert process.stdout.readline() == "up\n"
-    assert len(processes_in(tmp_path)) == 3
+    assert len(processes_in(tmp_path)) == 4
     process.kill()
     process.wait()
     assert len(processes_in(tmp_path)) >= 1
