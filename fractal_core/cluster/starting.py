@@ -6,8 +6,12 @@ import importlib.util
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fractal_core.errors import StoreError, UsageError
@@ -74,7 +78,8 @@ def connect(address: str, workers: int, *, gpus: bool = False) -> int:
         local = {"num_cpus": workers or None, "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
         how = {"address": address} if address else {"address": "local", **local}
         try:
-            ray.init(**how, log_to_driver=False, logging_level=logging.ERROR)
+            with _own_sigterm():
+                ray.init(**how, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as error:
             what = " ".join(str(error).split()).split(". ")[0].rstrip(".")
             where = f"The Ray cluster at {address} could not be joined" if address else "Ray could not be started"
@@ -82,6 +87,18 @@ def connect(address: str, workers: int, *, gpus: bool = False) -> int:
             raise StoreError(f'{where} ({what}); {hint}, or set runtime.runner = "local".') from error
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return max(1, int(resources.get("GPU" if gpus else "CPU", 1)))
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep what SIGTERM does to this process: Ray would have it raise, also where it is ignored or heeded otherwise."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        # Ray sets its own in the main thread only; and None is a handler that was not set from Python.
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _be_quiet() -> None:

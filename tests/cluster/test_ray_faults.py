@@ -197,6 +197,7 @@ def test_no_cluster(address):
 
 
 JOINING = """
+import signal
 import sys
 from pathlib import Path
 import pyarrow as pa
@@ -206,13 +207,19 @@ from fractal_core.text.segmentation import cutting
 units = pa.table({"response": ["One. Two."], "spans": pa.nulls(1), "sentence_labels": pa.nulls(1)})
 shards = ((number, {"units": units}) for number in range(9))
 how = {"method": "sentencex", "language": "en"}
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 made = RayEngine(sys.argv[1], 0).deal(Runtime("cpu", 1, None, None), cutting, how, shards, Path(sys.argv[2]))
-print([(number, cut["sizes"].tolist()) for number, cut in made])
+done = [(number, cut["sizes"].tolist()) for number, cut in made]
+assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+print(done)
 """
 
 
 def test_joining_a_cluster(cluster, tmp_path):
-    """By its address another process has the same workers, if it brings the token; without, it is one sentence."""
+    """By its address another process has the same workers, if it brings the token; without, it is one sentence.
+
+    Its handlers of signals stay its own.
+    """
     address = cluster.get_runtime_context().gcs_address
     bare = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
     joined, refused = (
