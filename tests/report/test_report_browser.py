@@ -146,7 +146,9 @@ def test_cards_are_made_when_they_are_needed(browser, some_page):
 
 def test_more_cards_are_made_when_several_changes_are_told_at_once(browser, some_page):
     """The button out of sight and back in it, which a busy page hears of together, are in sight."""
-    source = "window.IntersectionObserver = class { constructor(heard) { window.heard = heard; } observe() {} unobserve() {} };"
+    source = """window.IntersectionObserver = class {
+        constructor(heard) { window.heard = heard; } observe() {} unobserve() {}
+    };"""
     script = browser.call("Page.addScriptToEvaluateOnNewDocument", source=source)
     opened(browser, some_page[0])
     browser.call("Page.removeScriptToEvaluateOnNewDocument", **script)
