@@ -20,7 +20,8 @@ PARENT = "FRACTAL_PARENT"
 
 _PROCESSES = Path("/proc")
 _POLL_SECONDS = 0.2
-_POLLS_A_LOOK = 10
+# Where thousands of processes run, looking through them takes a while.
+_SHARE_OF_TIME = 0.02
 _PATIENCE_SECONDS = 2.0
 _LAST_SECONDS = 30.0
 _QUIET_POLLS = 3
@@ -64,11 +65,12 @@ def stop_orphan_servers() -> list[int]:
 def guard(parent: int) -> None:
     """Wait until the parent is gone, then end what it started: politely first, after two seconds by force."""
     seen: dict[int, str] = {}
-    polls = 0
+    newest, rested = "", 0.0
     while os.getppid() == parent:
-        if polls % _POLLS_A_LOOK == 0:
+        born, now = _newest(), time.monotonic()
+        if born != newest and now >= rested:
             seen |= _descendants({parent}, _processes())
-        polls += 1
+            newest, rested = born, now + (time.monotonic() - now) / _SHARE_OF_TIME
         time.sleep(_POLL_SECONDS)
     gone = time.monotonic()
     quiet = 0
@@ -93,6 +95,13 @@ def _descendants(parents: set[int], processes: dict[int, tuple[int, str]]) -> di
         found.update(below)
         waiting.extend(below)
     return {pid: processes[pid][1] for pid in found - parents - {os.getpid()}}
+
+
+def _newest() -> str:
+    """Return the pid that was given out last, so that nobody looks through processes that are those of last time."""
+    with suppress(OSError):
+        return (_PROCESSES / "loadavg").read_text().split()[-1]
+    return ""
 
 
 def _processes() -> dict[int, tuple[int, str]]:
