@@ -9,7 +9,9 @@ READY := $(VENV)/.ready
 run: $(READY)
 	$(BIN)/fractal run data/factuality.toml
 
-# Two processes, a file each at a time: tests are single-threaded, and the slow files come first.
+# Two processes, a file each at a time: tests are single-threaded, and the slow files come first. Hundreds of processes
+# import the same modules: their bytecode is kept, whatever the shell says.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(READY)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 

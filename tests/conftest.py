@@ -151,7 +151,7 @@ def pytest_collection_finish():
     atexit.register(gc.unfreeze)
 
 
-def make_encoder(folder, *, dimensions=32, layers=4):
+def make_encoder(folder, *, dimensions=32, layers=2):
     """Make a folder with a randomly initialised BERT and a vocabulary of letters: fast, and real code."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
@@ -172,14 +172,20 @@ def make_encoder(folder, *, dimensions=32, layers=4):
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory):
-    """The folder of an encoder of 32 dimensions and four layers."""
+    """The folder of an encoder of 32 dimensions and two layers."""
     return make_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def deep_encoder(tmp_path_factory):
+    """One of four layers, which can learn what two cannot."""
+    return make_encoder(tmp_path_factory.mktemp("encoder") / "deep", layers=4)
 
 
 @pytest.fixture(scope="session")
 def wide_encoder(tmp_path_factory):
     """The folder of an encoder as wide as the packaged one, so that matrix products are as large."""
-    return make_encoder(tmp_path_factory.mktemp("encoder") / "wide", dimensions=384, layers=2)
+    return make_encoder(tmp_path_factory.mktemp("encoder") / "wide", dimensions=384)
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ import json
 import random
 
 WORDS = ["river", "stone", "bridge", "mill", "garden", "tower", "market", "harbour", "forest", "castle", "meadow"]
+# Of training, where a test is about something else.
+LEAST_WORK = 'folds = 2\npooling = "noisy"\n'
 
 
 def make_rows(count, *, aggregation="min", seed=0):
@@ -41,7 +43,7 @@ def write_project(folder, encoder, rows, epochs):
     write_jsonl(folder / "responses.jsonl", rows)
     (folder / "fractal.toml").write_text(
         f'aggregation = "min"\n[input]\npath = "responses.jsonl"\n'
-        f"[encoder]\nmodel = {json.dumps(str(encoder))}\n[train]\nepochs = {epochs}\n",
+        f"[encoder]\nmodel = {json.dumps(str(encoder))}\n[train]\nepochs = {epochs}\n{LEAST_WORK}",
         encoding="utf-8",
     )
 

@@ -121,11 +121,12 @@ def test_a_frozen_scorer_says_of_everyone_what_it_said_or_would_have_said(runner
 
 def test_a_warm_start_keeps_what_was_fitted_and_dealt(runner):
     """Standardisation, scales and folds are the earlier ones; heads go on; the rest is settled by all labels anew."""
-    runner.run(WARM, until="pseudolabel")
+    both = (WARM, "train.pooling=auto")
+    runner.run(*both, until="pseudolabel")
     before, scores = load_ensemble(trained(runner, "scorer.safetensors")), values(runner)
     folds, heads = read_folds(trained(runner, "folds.parquet")), load_heads(trained(runner, "heads.safetensors"))
     runner.edit(change)
-    runner.run(WARM, until="pseudolabel")
+    runner.run(*both, until="pseudolabel")
     after = load_ensemble(trained(runner, "scorer.safetensors"))
     for name, array in before.fit.standardiser.arrays().items():
         assert np.array_equal(array, after.fit.standardiser.arrays()[name])

@@ -45,8 +45,6 @@ def clean(tmp_path_factory, tiny_encoder):
     folder = tmp_path_factory.mktemp("clean") / "project"
     folder.mkdir()
     write_project(folder, tiny_encoder, make_rows(24), epochs=3)
-    with (folder / "fractal.toml").open("a", encoding="utf-8") as file:
-        file.write('folds = 2\npooling = "noisy"\n')  # least work: what is killed is the same
     assert attempt(folder) == list(STAGE_NAMES)
     workspace = open_workspace(folder / "ws")
     return folder, contents(workspace), _tables(workspace)

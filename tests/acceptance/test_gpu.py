@@ -24,7 +24,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 def test_stages_train_where_they_are_told(runner, monkeypatch):
     """Everything is moved to the device of the runtime and back: of a second device made of the CPU, the same bytes."""
-    few = ("train.epochs=1", "train.repeats=1", "train.folds=2")
+    few = ("train.epochs=1", "train.repeats=1", "train.pooling=auto")
     assert runner.run(*few, until="pseudolabel")[-2:] == ["train", "pseudolabel"]
     expected, places = runner.bytes(), []
 

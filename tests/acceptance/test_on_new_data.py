@@ -166,7 +166,7 @@ def test_the_plan_names_what_is_continued(runner):
     assert reasons(FREEZE, force=("train",))["train"] == ("run", ("forced",))
     assert reasons(FREEZE, "train.folds=4")["train"][1][-1] == (
         f'on_new_data = "freeze", but no earlier scorer is continued: that of run {first} cannot be, because '
-        "train.folds changed from 5 to 4"
+        "train.folds changed from 2 to 4"
     )
     runner.run(FREEZE)
     assert {decision for decision, _ in reasons(FREEZE).values()} == {"reuse"}

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 from safetensors.torch import load_file, save_file
+from small_data import LEAST_WORK
 
 from flows.launch import Request, run_or_reuse
 from fractal_core.pipeline import STAGE_NAMES
@@ -20,8 +21,13 @@ EMBED_ON, PRIORS_ON, TRAIN_ON = ALL[2:], ALL[3:], ALL[4:]
 
 @pytest.fixture(scope="module")
 def project_of_module(finished_folder, runner_in, tmp_path_factory):
-    """A runner over a copy of the finished project, for all tests that change neither input nor encoder."""
-    return runner_in(shutil.copytree(finished_folder, tmp_path_factory.mktemp("module") / "project"))
+    """A runner over a copy of the finished project with the default training, for all that leave input and encoder."""
+    runner = runner_in(shutil.copytree(finished_folder, tmp_path_factory.mktemp("module") / "project"))
+    config = runner.folder / "fractal.toml"
+    text = config.read_text(encoding="utf-8").replace(f"epochs = 3\n{LEAST_WORK}", "epochs = 20\n")
+    config.write_text(text, encoding="utf-8")
+    runner.run()
+    return runner
 
 
 def contents(folder):

@@ -1,4 +1,4 @@
-"""One Ray cluster of two worker processes for all tests of a process."""
+"""One Ray cluster of two worker processes for the tests of this folder; it is gone before others run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from fractal_core.cluster.starting import connect
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster():
     """The cluster; its processes can import the tests of this folder."""
     with pytest.MonkeyPatch.context() as patch:

@@ -91,8 +91,8 @@ def own_process(common, runtime):
 def test_no_process_joins_twice(cluster, tmp_path):
     """One that lost another while joining remembers that, and would wait for the next one in vain."""
     made = runtime()
-    said = [made.engine.together(made, own_process, {}, tmp_path / str(turn), 2)["process"] for turn in range(3)]
-    assert len(set(said)) == 3
+    said = [made.engine.together(made, own_process, {}, tmp_path / str(turn), 2)["process"] for turn in range(2)]
+    assert len(set(said)) == 2
 
 
 def lasting(common, runtime):

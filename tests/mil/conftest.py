@@ -8,6 +8,6 @@ from fractal_core.mil.finetune.encoder import TrainableEncoder
 
 
 @pytest.fixture
-def encoder(tiny_encoder):
-    """An untrained tiny encoder on the CPU."""
-    return TrainableEncoder(tiny_encoder, "cpu", max_tokens=32, batch_tokens=4096)
+def encoder(deep_encoder):
+    """An untrained small encoder on the CPU."""
+    return TrainableEncoder(deep_encoder, "cpu", max_tokens=32, batch_tokens=4096)
