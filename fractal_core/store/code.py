@@ -35,13 +35,14 @@ def code_digests(module: str, root: Path = _ROOT) -> dict[str, str]:
         raise ModuleNotFoundError(f"{module} is not a module of {PACKAGE} in {root}")
     found: dict[str, str] = {}
     waiting = [module, *_packages(module)]
+    seen = set(waiting)
     while waiting:
         name = waiting.pop()
         source = _source(name, root)
-        if name in found or source is None:
-            continue
-        found[name], reached = _analyse(source, name, source.stat().st_mtime_ns)
-        waiting.extend(reached)
+        if source is not None:
+            found[name], reached = _analyse(source, name, source.stat().st_mtime_ns)
+            waiting.extend(each for each in reached if each not in seen)
+            seen.update(reached)
     return dict(sorted(found.items()))
 
 

@@ -16,11 +16,11 @@ from fractal_core.mil.finetune.heads import HEADS
 from fractal_core.mil.finetune.reading import reading_of
 
 
-def test_vectors_are_those_of_the_frozen_encoder(encoder, tiny_encoder):
+def test_vectors_are_those_of_the_frozen_encoder(encoder, deep_encoder):
     """Untrained, texts get the vectors of table `embeddings`, whatever the batches."""
     texts = ["milk", "a longer text about milk, 120 degrees", "", "x y" * 90, "two words"]
     units = encoder.texts(texts)
-    expected = np.stack([reading.pooled for reading in Encoder(tiny_encoder, 32).read(texts)])
+    expected = np.stack([reading.pooled for reading in Encoder(deep_encoder, 32).read(texts)])
     encoder.batch_tokens = 80
     chosen = torch.tensor([3, 0, 4, 2, 1])
     with torch.no_grad():
