@@ -253,7 +253,7 @@ _FILES = st.dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(_FILES, min_size=2, max_size=3))
 def test_any_edits_give_what_a_clean_read_gives(
     steps: list[dict[str, list[Row]]], tmp_path_factory: Any, read_files: Read, monkeypatch: pytest.MonkeyPatch
