@@ -20,7 +20,8 @@ PARENT = "FRACTAL_PARENT"
 
 _PROCESSES = Path("/proc")
 _POLL_SECONDS = 0.2
-# Where thousands of processes run, looking through them takes a while.
+# Where the newest pid is not told, it looks so often; where thousands of processes run, no oftener than that share.
+_LOOK_SECONDS = 2.0
 _SHARE_OF_TIME = 0.02
 _PATIENCE_SECONDS = 2.0
 _LAST_SECONDS = 30.0
@@ -65,12 +66,12 @@ def stop_orphan_servers() -> list[int]:
 def guard(parent: int) -> None:
     """Wait until the parent is gone, then end what it started: politely first, after two seconds by force."""
     seen: dict[int, str] = {}
-    newest, rested = "", 0.0
+    newest, looked, rested = "", 0.0, 0.0
     while os.getppid() == parent:
         born, now = _newest(), time.monotonic()
-        if born != newest and now >= rested:
+        if now >= rested and (born != newest or now >= looked + _LOOK_SECONDS):
             seen |= _descendants({parent}, _processes())
-            newest, rested = born, now + (time.monotonic() - now) / _SHARE_OF_TIME
+            newest, looked, rested = born, now, now + (time.monotonic() - now) / _SHARE_OF_TIME
         time.sleep(_POLL_SECONDS)
     gone = time.monotonic()
     quiet = 0
