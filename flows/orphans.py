@@ -122,13 +122,25 @@ def _children(of: Callable[[int], bool]) -> list[int]:
 
 
 def _marked() -> Iterator[tuple[int, int]]:
-    """Yield (pid, run's pid) of what runs started; other users' processes cannot be read and are passed over."""
+    """Yield (pid, run's pid) of what runs started.
+
+    Other users' processes cannot be read and are passed over, and so are those of containers, whose runs have pids that
+    mean something else here.
+    """
     mark = f"{PARENT}=".encode()
+    here = _numbering(_PROCESSES / "self")
     for entry in _PROCESSES.glob("[0-9]*"):
         with suppress(OSError, ValueError):
             for variable in (entry / "environ").read_bytes().split(b"\0"):
-                if variable.startswith(mark):
+                if variable.startswith(mark) and _numbering(entry) == here:
                     yield int(entry.name), int(variable[len(mark) :])
+
+
+def _numbering(entry: Path) -> str:
+    """Return the name of the namespace in which a process has its pid."""
+    with suppress(OSError):
+        return os.readlink(entry / "ns" / "pid")
+    return ""
 
 
 def _send(pids: list[int], number: signal.Signals) -> list[int]:

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
 
 from fractal_core.progress import Style
@@ -26,6 +26,8 @@ _WORDS = {
     signal.SIGHUP: "Stopped because the terminal was closed",
 }
 _SHOW_CURSOR = b"\x1b[?25h"
+# By whoever started the process, as far as a context under way has found; Prefect puts a handler over it.
+_ignored: frozenset[signal.Signals] = frozenset()
 
 
 @contextmanager
@@ -68,31 +70,35 @@ def _hearing(heed: Callable[[signal.Signals], None]) -> Iterator[None]:
 
     Signals that the process was started to ignore (nohup, a job in the background) stay ignored.
     """
+    global _ignored
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     before = {number: signal.getsignal(number) for number in _WORDS}
-    caught = frozenset(number for number, handler in before.items() if handler is not signal.SIG_IGN)
+    outer = _ignored
+    _ignored = outer | {number for number, handler in before.items() if handler is signal.SIG_IGN}
+    caught = before.keys() - _ignored
     watcher = threading.Thread(target=_watch, args=(reader, caught, heed), daemon=True)
     watcher.start()
     wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     try:
-        for number in caught:
+        for number in before:
             # A signal that has no handler in Python would end the process before the thread hears of it.
-            signal.signal(number, lambda *_: None)
+            signal.signal(number, (lambda *_: None) if number in caught else signal.SIG_IGN)
         yield
     finally:
         signal.set_wakeup_fd(wakeup)
-        for number in caught:
-            signal.signal(number, before[number])
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _ignored = outer
         writer.close()
         watcher.join()
         reader.close()
 
 
-def _watch(reader: socket.socket, caught: frozenset[signal.Signals], heed: Callable[[signal.Signals], None]) -> None:
+def _watch(reader: socket.socket, caught: Set[signal.Signals], heed: Callable[[signal.Signals], None]) -> None:
     while heard := reader.recv(1):
         if heard[0] in caught:
             heed(signal.Signals(heard[0]))

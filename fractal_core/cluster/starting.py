@@ -6,10 +6,8 @@ import importlib.util
 import logging
 import os
 import secrets
-import signal
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,13 +90,14 @@ def connect(address: str, workers: int, *, gpus: bool = False) -> int:
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
     """Keep what SIGTERM does to this process: Ray would have it raise, also where it is ignored or heeded otherwise."""
-    before = signal.getsignal(signal.SIGTERM)
+    import ray._private.utils as utilities
+
+    setting = utilities.set_sigterm_handler
+    utilities.set_sigterm_handler = lambda handler: None
     try:
         yield
     finally:
-        # Ray sets its own in the main thread only; and None is a handler that was not set from Python.
-        if threading.current_thread() is threading.main_thread() and before is not None:
-            signal.signal(signal.SIGTERM, before)
+        utilities.set_sigterm_handler = setting
 
 
 def _be_quiet() -> None:

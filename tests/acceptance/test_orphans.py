@@ -87,11 +87,39 @@ def test_signals_that_were_ignored_stay_so(tmp_path):
         assert process.wait(timeout=20) == 0
 
 
+IGNORING = """
+import os, signal, sys, time
+from pathlib import Path
+from flows.stopping import stopping_at_once
+from fractal_core.store.workspace import open_workspace
+workspace = open_workspace(Path(sys.argv[1]))
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with stopping_at_once(workspace):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
+    with stopping_at_once(workspace):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+print("went on", flush=True)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+with stopping_at_once(workspace):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(20)
+"""
+
+
+def test_a_signal_that_was_ignored_stays_so_in_a_flow(tmp_path):
+    """Prefect sets a handler for SIGTERM whatever was there; later, where it is not ignored, it ends a run."""
+    process = subprocess.run([sys.executable, "-c", IGNORING, tmp_path / "ws"], capture_output=True, text=True)
+    assert (process.returncode, process.stdout) == (143, "went on\n")
+    assert process.stderr.strip().startswith("error: Stopped by SIGTERM")
+
+
 PARENT = """
 import os, subprocess, sys, time
 from flows.orphans import start_guard
 start_guard()
 time.sleep(1)
+subprocess.Popen(["sleep", "60"], env={})
 stubborn = '''
 import signal, subprocess, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -107,11 +135,12 @@ time.sleep(60)
 def test_guard_ends_what_does_not_heed_sigterm(tmp_path):
     """After SIGKILL of a run even a child that ignores SIGTERM is gone within seconds, and so is the guard.
 
-    And so is what that child started just before, which has no mark of the run.
+    And so is what has no mark of the run: what the run started a second before, and that child just before.
     """
     process = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
     assert process.stdout.readline() == "up\n"
-    assert len(processes_in(tmp_path)) == 4
+    assert len(processes_in(tmp_path)) == 5
+    time.sleep(1)
     process.kill()
     process.wait()
     assert len(processes_in(tmp_path)) >= 1

@@ -201,8 +201,10 @@ def test_no_cluster(address):
 
 
 JOINING = """
+import os
 import signal
 import sys
+import threading
 from pathlib import Path
 import pyarrow as pa
 from fractal_core.cluster.ray_engine import RayEngine
@@ -212,8 +214,14 @@ units = pa.table({"response": ["One. Two."], "spans": pa.nulls(1), "sentence_lab
 shards = ((number, {"units": units}) for number in range(9))
 how = {"method": "sentencex", "language": "en"}
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+stop = threading.Event()
+def send():
+    while not stop.wait(0.05):
+        os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=send, daemon=True).start()
 made = RayEngine(sys.argv[1], 0).deal(Runtime("cpu", 1, None, None), cutting, how, shards, Path(sys.argv[2]))
 done = [(number, cut["sizes"].tolist()) for number, cut in made]
+stop.set()
 assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
 print(done)
 """
