@@ -118,10 +118,10 @@ def _processes() -> dict[int, tuple[int, str]]:
 
 
 def _children(of: Callable[[int], bool]) -> list[int]:
-    return [pid for pid, parent in _marked() if of(parent)]
+    return [pid for pid, parent in marked_processes() if of(parent)]
 
 
-def _marked() -> Iterator[tuple[int, int]]:
+def marked_processes() -> Iterator[tuple[int, int]]:
     """Yield (pid, run's pid) of what runs started.
 
     Other users' processes cannot be read and are passed over, and so are those of containers, whose runs have pids that

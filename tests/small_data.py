@@ -38,12 +38,15 @@ def make_rows(count, *, aggregation="min", seed=0):
     return rows
 
 
-def write_project(folder, encoder, rows, epochs):
-    """Write an input of these rows beside a configuration that reads it with an encoder and trains so many epochs."""
+def write_project(folder, encoder, rows, epochs, training=LEAST_WORK):
+    """Write an input of these rows beside a configuration that reads it with an encoder and trains so many epochs.
+
+    Training is of one pooling in two folds; training="" leaves it as it is by default.
+    """
     write_jsonl(folder / "responses.jsonl", rows)
     (folder / "fractal.toml").write_text(
         f'aggregation = "min"\n[input]\npath = "responses.jsonl"\n'
-        f"[encoder]\nmodel = {json.dumps(str(encoder))}\n[train]\nepochs = {epochs}\n{LEAST_WORK}",
+        f"[encoder]\nmodel = {json.dumps(str(encoder))}\n[train]\nepochs = {epochs}\n{training}",
         encoding="utf-8",
     )
 

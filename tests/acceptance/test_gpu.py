@@ -71,7 +71,7 @@ def test_scores(tmp_path, runner_in, tiny_encoder, scorer):
     for device in ("cpu", "cuda"):
         folder = tmp_path / device
         folder.mkdir()
-        write_project(folder, tiny_encoder, make_rows(60), epochs=5)
+        write_project(folder, tiny_encoder, make_rows(60), epochs=5, training="")
         runner = runner_in(folder)
         runner.run(f"runtime.device={device}", f"train.scorer={scorer}")
         found.append(runner.table("train", "scores").column("probability").to_numpy())

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 import pytest
 from real_runs import processes_in, start_training, wait_until
 
-from flows.orphans import lasting_orphans
+from flows.orphans import PARENT as MARK
+from flows.orphans import lasting_orphans, marked_processes
 from fractal_core.store.runs import list_runs
 from fractal_core.store.workspace import open_workspace
 
@@ -157,3 +158,17 @@ def test_what_ends_soon_is_no_orphan(monkeypatch):
     monkeypatch.setattr("flows.orphans._PATIENCE_SECONDS", -0.5)
     monkeypatch.setattr("flows.orphans.orphan_servers", lambda: [7, 8])
     assert lasting_orphans() == [7, 8]
+
+
+def test_processes_of_containers_are_left_alone(tmp_path):
+    """The pid of a run in there says nothing out here, where it may be nobody's."""
+    mine = {**os.environ, MARK: str(os.getpid())}
+    command = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", "print(flush=True); input()"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=mine, cwd=tmp_path, text=True, **pipes) as outside:
+        if outside.stdout.readline() != "\n":
+            pytest.skip("no namespaces can be made here")
+        (inside,) = processes_in(tmp_path).keys() - {outside.pid}
+        found = [pid for pid, _ in marked_processes()]
+        assert outside.pid in found
+        assert inside not in found

@@ -133,7 +133,7 @@ def wide(tmp_path_factory, wide_encoder):
         longest[name] = [value for row in rows[:16] for value in row[name]]
     longest["response"] = " ".join(longest["sentences"])
     longest["response_label"] = min(longest["sentence_labels"])
-    write_project(folder, wide_encoder, rows, epochs=4)
+    write_project(folder, wide_encoder, rows, epochs=4, training="")
     return folder
 
 

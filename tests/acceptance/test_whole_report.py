@@ -27,7 +27,7 @@ def run(tmp_path_factory, tiny_encoder, runner_in):
     rows[3].pop("sentences")
     rows[3].pop("sentence_labels")
     rows[4]["response_label"] = 7
-    write_project(folder, tiny_encoder, rows, epochs=3)
+    write_project(folder, tiny_encoder, rows, epochs=3, training="")
     runner = runner_in(folder)
     runner.run(*QUICK)
     whole = runner.last.record

@@ -121,7 +121,7 @@ def folder(tmp_path_factory, tiny_encoder, small_shards):
     rows = make_rows(60)
     for row in rows[::2]:
         del row["sentences"], row["sentence_labels"]
-    write_project(folder, tiny_encoder, rows, epochs=2)
+    write_project(folder, tiny_encoder, rows, epochs=2, training="")
     (folder / "rows").mkdir()
     for part in range(3):
         write_jsonl(folder / "rows" / f"{part}.jsonl", [*rows[part::3], {"id": f"bad-{part}"}])
