@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,6 +161,7 @@ def test_what_ends_soon_is_no_orphan(monkeypatch):
     assert lasting_orphans() == [7, 8]
 
 
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="no program that makes namespaces")
 def test_processes_of_containers_are_left_alone(tmp_path):
     """The pid of a run in there says nothing out here, where it may be nobody's."""
     mine = {**os.environ, MARK: str(os.getpid())}
