@@ -120,7 +120,7 @@ PARENT = """
 import os, subprocess, sys, time
 from flows.orphans import start_guard
 start_guard()
-time.sleep(1)
+time.sleep(0.5)
 subprocess.Popen(["sleep", "60"], env={})
 stubborn = '''
 import signal, subprocess, time
